@@ -1,0 +1,351 @@
+package api
+
+import "time"
+
+// ProjectSelector names what a verb is about. Project is the encoded project (project.Encode) where the
+// user has files; else Name alone, and the engine works with what it kept and with labels.
+type ProjectSelector struct {
+	Name     string
+	Project  []byte   `json:",omitempty"`
+	Services []string `json:",omitempty"` // none: all
+	// Oneoffs: one-off containers are meant as well.
+	Oneoffs bool `json:",omitempty"`
+}
+
+// UpRequest is up, create (NoStart) and scale.
+type UpRequest struct {
+	ProjectSelector
+	NoDeps, NoStart, Wait                bool
+	ForceRecreate, NoRecreate            bool
+	AlwaysRecreateDeps, RenewAnonVolumes bool
+	RemoveOrphans, IgnoreOrphans         bool
+	Pull                                 string // "", "always", "missing", "never"
+	Timeout                              *time.Duration
+	WaitTimeout                          time.Duration
+	Approved                             []string // keys of questions answered with yes
+	Parallel                             int      // 0: no limit
+	DryRun                               bool
+	Host                                 ClientHost
+}
+
+// ClientHost is what the engine needs of the caller's environment: where registry credentials are.
+type ClientHost struct {
+	DockerConfig string // folder of config.json
+	Platform     string // DOCKER_DEFAULT_PLATFORM
+}
+
+type DownRequest struct {
+	ProjectSelector
+	RemoveOrphans, Volumes bool
+	RemoveImages           string // "", "local", "all"
+	Timeout                *time.Duration
+	Parallel               int
+	DryRun                 bool
+}
+
+// SignalRequest is start, stop, restart, kill, pause, unpause, rm: a verb on existing containers.
+type SignalRequest struct {
+	ProjectSelector
+	Verb          string // "start", "stop", "restart", "kill", "pause", "unpause", "rm"
+	Timeout       *time.Duration
+	Signal        string // kill
+	Force         bool   // rm: stop first
+	Volumes       bool   // rm
+	NoDeps        bool   // restart
+	RemoveOrphans bool   // kill
+	Wait          bool   // start
+	WaitTimeout   time.Duration
+	Parallel      int
+	DryRun        bool
+}
+
+type PullRequest struct {
+	ProjectSelector
+	Policy         string // "", "always", "missing"
+	IncludeDeps    bool
+	IgnoreFailures bool
+	Refs           []string // instead of a project: plain references
+	Parallel       int
+	DryRun         bool
+	Host           ClientHost
+}
+
+// Event is one thing that happened while a verb ran, or (Events call) on the engine.
+type Event struct {
+	Time time.Time
+	// Kind: "step" (progress of a plan's step), "pull" (progress of an image), "plan" (a dry run's answer),
+	// "verdict", "notice", "warning", "orphans", "question", "container" (Events call).
+	Kind string
+	Step *StepEvent `json:",omitempty"`
+	Pull *PullEvent `json:",omitempty"`
+	Plan []Step     `json:",omitempty"`
+	// Verdict: what was decided of Object (up to date containers as well).
+	Verdict   *Verdict        `json:",omitempty"`
+	Text      string          `json:",omitempty"` // notice, warning, question
+	Key       string          `json:",omitempty"` // question
+	Names     []string        `json:",omitempty"` // orphans
+	Container *ContainerEvent `json:",omitempty"`
+}
+
+// Step is a step of a plan as shown by a dry run.
+type Step struct {
+	ID     int
+	Verb   string
+	Object string // "container shop-web-1", "network shop_default", "volume ...", "image ...", "service db (service_healthy)"
+	After  []int
+	Why    string
+}
+
+// StepEvent: Status is "working", "done", "error", "skipped".
+type StepEvent struct {
+	Step
+	Status  string
+	Service string `json:",omitempty"` // the service of the container or wait
+	Error   *Error `json:",omitempty"`
+	Elapsed time.Duration
+}
+
+// PullEvent is the progress of one layer of one image; Layer "" is the image itself.
+type PullEvent struct {
+	Ref            string
+	Layer          string
+	Status         string // "resolving", "downloading", "extracting", "done", "exists", "error"
+	Current, Total int64
+}
+
+type Verdict struct {
+	Object, Outcome, Why string
+}
+
+// ContainerEvent is of the Events call; Action in docker's words: create, start, die, stop, kill, restart, destroy,
+// pause, unpause, oom, "health_status: healthy", exec_create ...
+type ContainerEvent struct {
+	Action     string
+	ID         string
+	Name       string
+	Project    string
+	Service    string
+	Number     int
+	ExitCode   int
+	Image      string
+	Attributes map[string]string `json:",omitempty"`
+	// Restarting: a die that the restart policy will answer with a start.
+	Restarting bool `json:",omitempty"`
+}
+
+// Error travels over the socket: class as in containerd/errdefs ("not found", "already exists", "invalid argument" ...).
+type Error struct {
+	Class, Message string
+	HintText       string `json:",omitempty"`
+	Code           int    `json:",omitempty"` // exit code for the command, 0: 1
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Hint is the way out, "" if the engine knows none.
+func (e *Error) Hint() string { return e.HintText }
+
+// Container is a container as ps, images, port, ls and completion need it.
+type Container struct {
+	ID, Name, Project, Service string
+	Number                     int
+	Oneoff                     bool
+	Image, ImageID             string // reference; digest of the configuration
+	Platform                   string
+	Command                    []string // entrypoint and command
+	Created                    time.Time
+	Started, Finished          time.Time
+	State                      string // plan.State
+	Health                     string
+	ExitCode                   int
+	OOMKilled                  bool
+	Restarts                   int
+	Error                      string // why it could not be started
+	Pid                        int
+	Ports                      []Publisher // published, and exposed with PublishedPort 0; sorted
+	Networks                   []NetworkAddress
+	Mounts                     []string // sources, or volume names
+	LocalVolumes               int
+	Labels                     map[string]string
+	TTY, OpenStdin             bool
+	LogDriver                  string
+}
+
+type Publisher struct {
+	URL           string // host address
+	TargetPort    int
+	PublishedPort int
+	Protocol      string
+}
+
+type NetworkAddress struct {
+	Name, IPv4, IPv6, Gateway, MAC string
+	Aliases                        []string
+}
+
+// ContainersRequest: All: stopped ones too; Project "" is every project.
+type ContainersRequest struct {
+	ProjectSelector
+	All bool
+}
+type ContainersResponse struct {
+	Containers []Container
+	// Kept: the engine knows the project. Legacy: its file was in the v1 format.
+	Kept   bool
+	Legacy bool
+}
+
+// ProjectInfo is a row of ls.
+type ProjectInfo struct {
+	Name        string
+	Status      map[string]int // containers by state
+	ConfigFiles []string
+	WorkingDir  string
+}
+type ProjectsResponse struct{ Projects []ProjectInfo }
+
+// KeptProjectResponse has the encoded project that the engine kept from its last up.
+type KeptProjectResponse struct{ Project []byte }
+
+type Volume struct {
+	Name, Driver, Mountpoint, Project, Key string
+	Labels, Options                        map[string]string
+	Created                                time.Time
+	Anonymous                              bool
+	UsedBy                                 []string // names of containers
+}
+type VolumesResponse struct{ Volumes []Volume }
+
+// TopResponse has a table of ps for each container.
+type TopResponse struct{ Containers []ContainerTop }
+type ContainerTop struct {
+	Name, Service string
+	Number        int
+	Titles        []string // UID PID PPID C STIME TTY TIME CMD
+	Processes     [][]string
+}
+
+// LogsRequest: Tail < 0 is all. Index 0 is every replica. Containers are ids and narrow the selection further.
+type LogsRequest struct {
+	ProjectSelector
+	Follow       bool
+	Tail         int
+	Since, Until time.Time
+	Index        int
+	Containers   []string
+	// Attach: follow only what comes from now on (attached up), including containers that are made later.
+	Attach bool
+}
+
+// LogBatch is a run of log lines of one container. Data holds Lines entries one after the other, in the
+// frame of engine/logs.
+type LogBatch struct {
+	Container string // name
+	ID        string
+	Service   string
+	Number    int
+	Data      []byte
+}
+
+type WaitRequest struct {
+	ProjectSelector
+}
+type WaitResult struct {
+	ID, Name, Service string
+	ExitCode          int
+}
+
+// ExecStart is the first frame of an Exec call.
+type ExecStart struct {
+	ProjectSelector
+	Index            int    // 0: the first running
+	Container        string // id or name, instead of project and service
+	Command          []string
+	Env              []string
+	User, WorkingDir string
+	TTY, Stdin       bool
+	Detach           bool
+	Privileged       bool
+	Rows, Cols       uint32
+}
+
+// RunStart is the first frame of a Run call: a one-off container of a service.
+type RunStart struct {
+	UpRequest  // dependencies are brought up first, unless NoDeps
+	Service    string
+	Name       string // "" : <project>-<service>-run-<12 hex>
+	Command    []string
+	Entrypoint []string
+	// SetEntrypoint: Entrypoint replaces the service's even if empty.
+	SetEntrypoint    bool
+	Env              []string
+	Labels           map[string]string
+	User, WorkingDir string
+	Volumes          []string // short syntax, resolved to absolute paths by the caller
+	Publish          []string // short syntax
+	ServicePorts     bool
+	UseAliases       bool
+	CapAdd, CapDrop  []string
+	TTY, Stdin       bool
+	Detach, Remove   bool
+	Rows, Cols       uint32
+}
+
+// Frame is a message of the two-way calls (Exec, Run, ImageLoad, ImageSave).
+// From the caller: Exec or Run first, then Stdin data, CloseStdin, Resize, Signal.
+// From the engine: Event (Run), Started, Stdout, Stderr, then Exit or an error of the call.
+type Frame struct {
+	Exec       *ExecStart `json:",omitempty"`
+	Run        *RunStart  `json:",omitempty"`
+	Stdin      []byte     `json:",omitempty"`
+	CloseStdin bool       `json:",omitempty"`
+	Resize     *Size      `json:",omitempty"`
+	Signal     string     `json:",omitempty"`
+	Event      *Event     `json:",omitempty"`
+	Started    *Started   `json:",omitempty"`
+	Stdout     []byte     `json:",omitempty"`
+	Stderr     []byte     `json:",omitempty"`
+	Exit       *int       `json:",omitempty"`
+}
+type Size struct{ Rows, Cols uint32 }
+type Started struct{ ID, Name string }
+
+type VersionResponse struct {
+	Engine, Containerd, Runc, Go string
+	API                          int
+	Pid                          int
+	Root, State                  string
+	Started                      time.Time
+	Snapshotter, Cgroup          string
+	Containers, Running          int
+	Autostarted                  bool
+}
+
+type ShutdownRequest struct{ All bool } // All: takes every container down as well
+type ShutdownResponse struct{ Running int }
+
+// Image is a row of image ls.
+type Image struct {
+	Name     string
+	ID       string // digest of the configuration
+	Digest   string // digest of the manifest or index
+	Size     int64  // bytes unpacked
+	Created  time.Time
+	Labels   map[string]string
+	UsedBy   []string
+	Platform string
+}
+type ImagesResponse struct{ Images []Image }
+type ImageTagRequest struct{ Source, Target string }
+type ImageRemoveRequest struct {
+	Refs  []string
+	Force bool
+}
+type ImageRemoveResponse struct{ Untagged, Deleted []string }
+type ImageSaveRequest struct {
+	Refs     []string
+	Platform string
+}
+type ImageLoadRequest struct{ Path string } // a path on the engine's host; "" : the data follows in frames
+type ImageLoadResponse struct{ Names []string }
+type Empty struct{}
