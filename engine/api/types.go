@@ -70,6 +70,20 @@ type PullRequest struct {
 	Host           ClientHost
 }
 
+// Kinds of events.
+const (
+	KindStep      = "step"      // progress of a plan's step
+	KindPull      = "pull"      // progress of an image
+	KindPlan      = "plan"      // a dry run's answer
+	KindVerdict   = "verdict"   // what was decided of a thing
+	KindNotice    = "notice"    // a line for the user
+	KindWarning   = "warning"   // a line for the user, in warning
+	KindOrphans   = "orphans"   // containers that no service stands for
+	KindQuestion  = "question"  // loss of data that wants to be approved
+	KindContainer = "container" // of the Events call
+	KindReady     = "ready"     // of the Events call: nothing is missed from now on
+)
+
 // Event is one thing that happened while a verb ran, or (Events call) on the engine.
 type Event struct {
 	Time time.Time
@@ -271,11 +285,11 @@ type ExecStart struct {
 
 // RunStart is the first frame of a Run call: a one-off container of a service.
 type RunStart struct {
-	UpRequest  // dependencies are brought up first, unless NoDeps
-	Service    string
-	Name       string // "" : <project>-<service>-run-<12 hex>
-	Command    []string
-	Entrypoint []string
+	UpRequest     // dependencies are brought up first, unless NoDeps
+	Service       string
+	ContainerName string // "" : <project>-<service>-run-<12 hex>
+	Command       []string
+	Entrypoint    []string
 	// SetEntrypoint: Entrypoint replaces the service's even if empty.
 	SetEntrypoint    bool
 	Env              []string

@@ -1,0 +1,196 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"berth/engine/api"
+)
+
+// Config says where the engine is and how to start it.
+type Config struct {
+	Root, State, Config string
+	// NoStart: an engine that isn't running is ErrNotRunning.
+	NoStart bool
+	// Daemon gives the command line of the engine, ready to run.
+	Daemon func() ([]string, error)
+}
+
+// ErrNotRunning says that there is no engine and that it was not to be started.
+var ErrNotRunning = errors.New("the engine is not running")
+
+// Client is a connection to an engine.
+type Client struct {
+	conn *grpc.ClientConn
+	// Started says that Connect had to start the engine.
+	Started bool
+}
+
+// maxMessage bounds one message: a project of some thousand services, a batch of log lines.
+const maxMessage = 64 << 20
+
+// Connect gives a connection to the engine, after starting it if needed.
+func Connect(ctx context.Context, cfg Config) (*Client, error) {
+	started := false
+	if err := ping(cfg.State); err != nil {
+		if errors.Is(err, os.ErrPermission) {
+			return nil, &api.Error{Class: api.ClassFailedPrecondition,
+				Message:  "connect to the engine at " + Socket(cfg.State) + ": permission denied",
+				HintText: "run berth as root, or become a member of the group berth"}
+		}
+		if cfg.NoStart {
+			return nil, ErrNotRunning
+		}
+		if err := start(ctx, cfg); err != nil {
+			return nil, err
+		}
+		started = true
+	}
+	conn, err := grpc.NewClient("passthrough:///engine",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", Socket(cfg.State))
+		}),
+		grpc.WithDefaultCallOptions(grpc.ForceCodec(api.Codec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{conn: conn, Started: started}, nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() error { return c.conn.Close() }
+
+func ping(state string) error {
+	conn, err := net.Dial("unix", Socket(state))
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// start runs the engine in the background and waits until it answers. The lock lets one process do it while
+// others wait; they find the engine running when they get the lock.
+func start(ctx context.Context, cfg Config) error {
+	if os.Geteuid() != 0 {
+		return &api.Error{Class: api.ClassFailedPrecondition, Message: "start the engine: berth needs root to run containers",
+			HintText: "run it as root (sudo berth ...), or have root start the engine once: berth engine start"}
+	}
+	if err := os.MkdirAll(cfg.State, 0o711); err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	if err := os.MkdirAll(cfg.Root, 0o711); err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	lock, err := os.OpenFile(startLock(cfg.State), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	defer lock.Close()
+	if err := flock(ctx, lock); err != nil {
+		return fmt.Errorf("start the engine: wait for another one that is starting it: %w", err)
+	}
+	if ping(cfg.State) == nil {
+		return nil
+	}
+	argv, err := cfg.Daemon()
+	if err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	log, err := os.OpenFile(LogFile(cfg.Root), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o640)
+	if err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	defer log.Close()
+	ready, child, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	defer ready.Close()
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Dir = "/"
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.ExtraFiles = []*os.File{child}
+	cmd.Env = append(os.Environ(), ReadyEnv+"=3")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = cmd.Start()
+	child.Close()
+	if err != nil {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	if err := os.Remove(StoppedFile(cfg.State)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("start the engine: %w", err)
+	}
+	return awaitReady(ctx, ready, cmd, cfg)
+}
+
+// ReadyEnv names the environment variable that has the number of the file descriptor on which an engine says "ok" once it
+// serves, or why it can't.
+const ReadyEnv = "BERTH_READY_FD"
+
+func awaitReady(ctx context.Context, ready *os.File, cmd *exec.Cmd, cfg Config) error {
+	type answer struct {
+		text string
+		err  error
+	}
+	got := make(chan answer, 1)
+	go func() {
+		b, err := io.ReadAll(ready)
+		got <- answer{strings.TrimSpace(string(b)), err}
+	}()
+	timer := time.NewTimer(time.Minute)
+	defer timer.Stop()
+	select {
+	case a := <-got:
+		if a.text == "ok" {
+			return cmd.Process.Release()
+		}
+		_ = cmd.Wait()
+		if a.text != "" {
+			var e api.Error
+			if api.Codec.Unmarshal(api.Codec{}, []byte(a.text), &e) == nil && e.Message != "" {
+				return &e
+			}
+		}
+		return &api.Error{Class: api.ClassUnavailable, Message: "start the engine: it ended before it could serve (" + cmd.ProcessState.String() + ")",
+			HintText: "see " + LogFile(cfg.Root)}
+	case <-timer.C:
+		return &api.Error{Class: api.ClassUnavailable, Message: "start the engine: no answer within a minute", HintText: "see " + LogFile(cfg.Root)}
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// flock takes an exclusive lock; a context that ends leaves the attempt behind, which ends with the process.
+func flock(ctx context.Context, f *os.File) error {
+	done := make(chan error, 1)
+	go func() {
+		for {
+			err := unix.Flock(int(f.Fd()), unix.LOCK_EX)
+			if !errors.Is(err, unix.EINTR) {
+				done <- err
+				return
+			}
+		}
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,15 @@
+package client
+
+import "path/filepath"
+
+// Socket is the engine's socket below its run-time state folder.
+func Socket(state string) string { return filepath.Join(state, "engine.sock") }
+
+// LogFile is where an engine that was started in the background writes its log.
+func LogFile(root string) string { return filepath.Join(root, "engine.log") }
+
+// StoppedFile exists while the engine was asked to stay down: shims don't start it again.
+func StoppedFile(state string) string { return filepath.Join(state, "stopped") }
+
+// startLock is held by the one process that starts the engine.
+func startLock(state string) string { return filepath.Join(state, "start.lock") }
