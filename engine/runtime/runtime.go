@@ -1,0 +1,152 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	runcoptions "github.com/containerd/containerd/api/types/runc/options"
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/cmd/containerd/server"
+	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
+	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/containerd/log"
+	"github.com/containerd/plugin"
+	"github.com/containerd/plugin/registry"
+	"google.golang.org/grpc"
+)
+
+// Namespace is the containerd namespace that all of berth's objects are in.
+const Namespace = "berth"
+
+// maxSocketDir is the longest folder name that containerd accepts for the shims' sockets.
+const maxSocketDir = 42
+
+// Config says where the server keeps its things.
+type Config struct {
+	Root, State string // containerd's own folders; made if missing
+	Socket      string // the gRPC socket
+	SocketGID   int    // group of the socket
+	Shim, Runc  string // absolute paths of the binaries
+	LogLevel    string // containerd's: "warn", "debug" ...
+	LogOutput   io.Writer
+}
+
+// Runtime is a containerd server in this process.
+type Runtime struct {
+	// Client talks to the server without a socket, in Namespace.
+	Client *client.Client
+	// Snapshotter is "overlayfs", or "native" where overlayfs can't be mounted.
+	Snapshotter string
+
+	cfg    Config
+	server *server.Server
+}
+
+// Service is what is added to containerd's gRPC server.
+type Service interface{ Register(*grpc.Server) error }
+
+// Start starts the server. open is called when all of containerd is there and before the socket serves; the
+// service that it returns is served beside containerd's own. It can be called once in a process, as
+// containerd's plugins register themselves for the process.
+func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime) (Service, error)) (*Runtime, error) {
+	level := cfg.LogLevel
+	if level == "" {
+		level = "warn"
+	}
+	if err := log.SetLevel(level); err != nil {
+		return nil, err
+	}
+	sockets, err := socketDir(cfg.State)
+	if err != nil {
+		return nil, err
+	}
+	rt := &Runtime{cfg: cfg, Snapshotter: "overlayfs"}
+	if err := os.MkdirAll(cfg.Root, 0o711); err != nil {
+		return nil, err
+	}
+	if overlayutils.Supported(cfg.Root) != nil {
+		rt.Snapshotter = "native"
+	}
+	conf := &srvconfig.Config{
+		Version: 4,
+		Root:    cfg.Root,
+		State:   cfg.State,
+		TempDir: filepath.Join(cfg.Root, "tmp"),
+		Plugins: map[string]any{
+			"io.containerd.server.v1.grpc":   map[string]any{"address": cfg.Socket, "gid": cfg.SocketGID, "max_recv_message_size": 64 << 20, "max_send_message_size": 64 << 20},
+			"io.containerd.server.v1.ttrpc":  map[string]any{"address": cfg.Socket + ".ttrpc"},
+			"io.containerd.shim.v1.manager":  map[string]any{"socket_dir": sockets},
+			"io.containerd.gc.v1.scheduler":  map[string]any{"startup_delay": "5s"},
+			"io.containerd.runtime.v2.task":  map[string]any{},
+			"io.containerd.metadata.v1.bolt": map[string]any{},
+		},
+		RequiredPlugins: []string{string(plugins.GRPCPlugin) + ".berth"},
+	}
+	var failed error
+	registry.Register(&plugin.Registration{
+		Type: plugins.GRPCPlugin,
+		ID:   "berth",
+		Requires: []plugin.Type{
+			plugins.EventPlugin, plugins.LeasePlugin, plugins.MountManagerPlugin, plugins.ServicePlugin,
+		},
+		InitFn: func(ic *plugin.InitContext) (any, error) {
+			c, err := client.New("", client.WithDefaultNamespace(Namespace), client.WithServices(services(ic)...),
+				client.WithDefaultRuntime(cfg.Shim))
+			if err != nil {
+				return nil, err
+			}
+			rt.Client = c
+			svc, err := open(namespaces.WithNamespace(ctx, Namespace), rt)
+			failed = err
+			return svc, err
+		},
+	})
+	if err := server.CreateTopLevelDirectories(conf); err != nil {
+		return nil, fmt.Errorf("make folders of the engine: %w", err)
+	}
+	if err := mount.SetTempMountLocation(filepath.Join(cfg.Root, "tmpmounts")); err != nil {
+		return nil, err
+	}
+	if _, err := mount.CleanupTempMounts(0); err != nil {
+		log.G(ctx).WithError(err).Warn("unmount what a killed engine left")
+	}
+	srv, err := server.New(ctx, conf)
+	if err != nil {
+		if failed != nil {
+			return nil, failed
+		}
+		return nil, fmt.Errorf("start containerd: %w", err)
+	}
+	rt.server = srv
+	return rt, nil
+}
+
+// Serve opens the socket.
+func (r *Runtime) Serve(ctx context.Context) error { return r.server.Start(ctx) }
+
+// Close ends the server; shims and containers go on.
+func (r *Runtime) Close() { r.server.Stop() }
+
+// Shim is the runtime's name in container records: the absolute path of the shim.
+func (r *Runtime) Shim() string { return r.cfg.Shim }
+
+// RuncOptions are the shim's options for a container.
+func (r *Runtime) RuncOptions() *runcoptions.Options {
+	return &runcoptions.Options{BinaryName: r.cfg.Runc, Root: filepath.Join(r.cfg.State, "runc")}
+}
+
+// socketDir is where the shims' sockets are: below the state folder, unless that makes their names too long for the kernel.
+func socketDir(state string) (string, error) {
+	dir := filepath.Join(state, "s")
+	if len(dir) > maxSocketDir {
+		return "", fmt.Errorf("use %s as state folder: its name is too long for sockets by %d bytes", strings.TrimSuffix(state, "/containerd"), len(dir)-maxSocketDir)
+	}
+	return dir, os.MkdirAll(dir, 0o711)
+}
