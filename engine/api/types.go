@@ -251,14 +251,16 @@ type LogsRequest struct {
 	Attach bool
 }
 
-// LogBatch is a run of log lines of one container. Data holds Lines entries one after the other, in the
-// frame of engine/logs.
+// LogBatch is a run of log lines of one container. Data holds entries one after the other, as
+// AppendLog writes them.
 type LogBatch struct {
 	Container string // name
 	ID        string
 	Service   string
 	Number    int
 	Data      []byte
+	// Ended: with Follow or Attach, the container's task has ended and all that it wrote has been sent.
+	Ended bool `json:",omitempty"`
 }
 
 type WaitRequest struct {
