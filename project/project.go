@@ -1,3 +1,15 @@
+// Package project knows what was asked: it finds and reads a project's files and gives the resolved model.
+//
+// It owns where files and variables come from, the v1 format's place beside the current one (the conversion itself is
+// in legacy), names and labels, the errors about a file, the list of fields that are not acted on, and the form in
+// which a project travels to the engine. compose-go is the model and does the loading proper. It knows nothing of
+// containers, hosts or the engine, and reads the user's environment only as far as Options hands it over.
+//
+// Entry points: Load, Encode and Decode, Render and the lists beside it, and the methods of Project.
+//
+// Invariants: what Load returns holds everything that a container needs of the user's folder and variables but the
+// content of bound folders; paths are absolute; a project that can't run as written is an error with a place in a
+// file. Loading writes nothing.
 package project
 
 import (

@@ -1,0 +1,237 @@
+package project
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/loader"
+	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// Options are what the user said about the project: on the command line, and in Environ.
+type Options struct {
+	// Files are the paths of -f in their order; "-" is Stdin. None: COMPOSE_FILE, else the default names
+	// in Dir (or WorkDir) and its parents.
+	Files []string
+	// Name is the project's name, "" to take it from COMPOSE_PROJECT_NAME, the files or the folder.
+	Name string
+	// Dir is the project directory, "" for the folder of the first file.
+	Dir string
+	// EnvFiles replace ".env" as the files with variables for interpolation.
+	EnvFiles []string
+	// Profiles that are on; none: COMPOSE_PROFILES.
+	Profiles []string
+	// Services are those named on the command line: their profiles are on as well.
+	Services []string
+	// Environ is the user's environment in the form of os.Environ. Nothing else of it is read.
+	Environ []string
+	// WorkDir is the absolute path of the folder that relative paths of these options start from.
+	WorkDir string
+	Stdin   io.Reader
+	// Compatibility asks for names with "_" between their parts.
+	Compatibility bool
+	// AllResources keeps networks, volumes, configs and secrets that no service uses.
+	AllResources bool
+
+	// The rest is for showing a file, not for running it.
+	NoInterpolate    bool
+	NoNormalize      bool
+	NoPathResolution bool
+	NoConsistency    bool
+	// NoEnvResolution leaves env_file unread, as verbs want that start nothing.
+	NoEnvResolution bool
+}
+
+// Load finds, reads and checks the files of a project. What is wrong with them comes back as one *FileError
+// where a place in a file is to blame. It reads files and Options, and changes nothing.
+func Load(ctx context.Context, o Options) (*Project, error) {
+	src, err := find(o)
+	if err != nil {
+		return nil, err
+	}
+	in, err := src.read(o)
+	if err != nil {
+		return nil, err
+	}
+	model, err := in.load(ctx, o)
+	if err != nil {
+		return nil, in.explain(ctx, o, err)
+	}
+	p := &Project{Project: model, Legacy: in.legacy, Separator: "-", EnvFiles: src.envFiles, Notices: in.notices()}
+	if in.legacy || o.Compatibility || isTrue(src.env["COMPOSE_COMPATIBILITY"]) {
+		p.Separator = "_"
+	}
+	p.ComposeFiles = src.files
+	if err := in.finish(p, o); err != nil {
+		return nil, err
+	}
+	p.Notices = append(p.Notices, Unsupported(p)...)
+	return p, nil
+}
+
+// load hands the files to compose-go.
+func (in *input) load(ctx context.Context, o Options) (*types.Project, error) {
+	if len(in.files) == 0 {
+		return nil, errors.New("no file")
+	}
+	details := types.ConfigDetails{WorkingDir: in.dir, ConfigFiles: slices.Clone(in.files), Environment: in.env}
+	return loader.LoadWithContext(ctx, details, func(lo *loader.Options) {
+		in.interpolate(lo)
+		lo.SetProjectName(in.name, in.nameFixed)
+		lo.Profiles = in.profiles
+		lo.ResolvePaths = !o.NoPathResolution
+		lo.SkipInterpolation = o.NoInterpolate
+		lo.SkipNormalization = o.NoNormalize
+		lo.SkipConsistencyCheck = o.NoConsistency
+		// Environment and labels are resolved here, after the services are chosen.
+		lo.SkipResolveEnvironment = true
+		lo.SkipResolveLabels = true
+		if in.env["COMPOSE_CONVERT_WINDOWS_PATHS"] != "" && lo.ResolvePaths {
+			lo.ConvertWindowsPaths = isTrue(in.env["COMPOSE_CONVERT_WINDOWS_PATHS"])
+		}
+	})
+}
+
+// finish does what follows from the command line: profiles of named services, environment files, pruning.
+func (in *input) finish(p *Project, o Options) error {
+	if err := p.enable(o.Services); err != nil {
+		return err
+	}
+	if !o.NoConsistency {
+		if err := in.check(p); err != nil {
+			return err
+		}
+	}
+	if !o.NoEnvResolution {
+		if err := in.resolveFiles(p, p.selected(o.Services)); err != nil {
+			return err
+		}
+	}
+	if !o.AllResources {
+		p.prune()
+	}
+	return nil
+}
+
+// enable turns on the profiles of the services that were named.
+func (p *Project) enable(names []string) error {
+	off := false
+	for _, name := range names {
+		if _, ok := p.Services[name]; ok {
+			continue
+		}
+		if _, ok := p.DisabledServices[name]; !ok {
+			return &unknownService{name: name, known: p.names()}
+		}
+		off = true
+	}
+	if !off {
+		return nil
+	}
+	model, err := p.WithServicesEnabled(names...)
+	if err != nil {
+		return err
+	}
+	p.Project = model
+	return nil
+}
+
+// selected are the services with these names and all that they depend on; nil for all.
+func (p *Project) selected(names []string) map[string]bool {
+	if len(names) == 0 {
+		return nil
+	}
+	seen := map[string]bool{}
+	for queue := slices.Clone(names); len(queue) > 0; queue = queue[1:] {
+		name := queue[0]
+		if seen[name] {
+			continue
+		}
+		seen[name] = true
+		queue = append(queue, p.Services[name].GetDependencies()...)
+	}
+	return seen
+}
+
+// prune drops the resources that no service uses.
+func (p *Project) prune() {
+	used := map[string]bool{}
+	for _, svc := range p.Services {
+		for key := range svc.Networks {
+			used["network "+key] = true
+		}
+		for _, v := range svc.Volumes {
+			if v.Type == types.VolumeTypeVolume {
+				used["volume "+v.Source] = true
+			}
+		}
+		for _, s := range svc.Secrets {
+			used["secret "+s.Source] = true
+		}
+		if svc.Build != nil {
+			for _, s := range svc.Build.Secrets {
+				used["secret "+s.Source] = true
+			}
+		}
+		for _, c := range svc.Configs {
+			used["config "+c.Source] = true
+		}
+		for key := range svc.Models {
+			used["model "+key] = true
+		}
+	}
+	pruneMap(p.Networks, "network ", used)
+	pruneMap(p.Volumes, "volume ", used)
+	pruneMap(p.Secrets, "secret ", used)
+	pruneMap(p.Configs, "config ", used)
+	pruneMap(p.Models, "model ", used)
+}
+
+func pruneMap[M ~map[string]V, V any](m M, kind string, used map[string]bool) {
+	for key := range m {
+		if !used[kind+key] {
+			delete(m, key)
+		}
+	}
+}
+
+// names are all services of the files, also those of profiles that are off, sorted.
+func (p *Project) names() []string {
+	var names []string
+	for name := range p.Services {
+		names = append(names, name)
+	}
+	for name := range p.DisabledServices {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// unknownService is a name on the command line that no file has.
+type unknownService struct {
+	name  string
+	known []string
+}
+
+func (e *unknownService) Error() string { return fmt.Sprintf("no such service: %s", e.name) }
+
+func (e *unknownService) Hint() string {
+	if near := nearest(e.name, e.known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "services of this project: " + strings.Join(e.known, ", ")
+}
+
+// absolute makes a path of the command line absolute.
+func absolute(workDir, path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(workDir, path)
+}
