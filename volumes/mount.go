@@ -32,6 +32,8 @@ type Mount struct {
 	// SizeBytes and Mode are of a tmpfs; 0 is the kernel's default.
 	SizeBytes int64
 	Mode      uint32
+	// Secret says that it is a secret, so that its content is kept off the disk.
+	Secret bool
 	// Data is what a File holds; SourceFile is the host's file to take it from instead.
 	Data       []byte
 	SourceFile string
@@ -39,4 +41,6 @@ type Mount struct {
 	FileMode   uint32
 	// Volume is the volume's declaration (Named) or nil.
 	Volume *types.VolumeConfig
+	// Labels are those of an anonymous volume.
+	Labels map[string]string
 }

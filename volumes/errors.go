@@ -1,0 +1,17 @@
+package volumes
+
+// Error is a field of a service that can't be turned into a mount. It is an invalid argument to
+// containerd/errdefs.
+type Error struct {
+	Key  string // "services.web.volumes"
+	Text string
+	Help string // the way out
+}
+
+func (e *Error) Error() string { return e.Key + ": " + e.Text }
+
+// Hint is the way out, "" if none is known.
+func (e *Error) Hint() string { return e.Help }
+
+// InvalidParameter marks the class for errdefs.
+func (e *Error) InvalidParameter() {}

@@ -1,0 +1,123 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	securejoin "github.com/cyphar/filepath-securejoin"
+	"golang.org/x/sys/unix"
+)
+
+// CopyUp fills an empty volume with what the image has at target: content, owners, modes, times,
+// extended attributes, hard links. rootfs is the mounted image. A volume with content stays as it is;
+// a copy that a crash cut short is finished or begun again.
+//
+// A volume with driver options must be mounted.
+func (d *Driver) CopyUp(ctx context.Context, name, rootfs, target string) error {
+	defer d.lock(name)()
+	v, err := d.Get(name)
+	if err != nil {
+		return err
+	}
+	c := copyUp{data: v.Mountpoint, stage: filepath.Join(d.folder(name), copyFolder)}
+	if len(v.DriverOpts) > 0 {
+		// The staging folder must be on the file system that the content is moved to.
+		c.stage = filepath.Join(v.Mountpoint, ".berth"+copyFolder)
+	}
+	if err := c.run(ctx, rootfs, target); err != nil {
+		return fmt.Errorf("copy %s of the image to volume %q: %w", target, name, err)
+	}
+	return nil
+}
+
+// copyUp has three states on disk: nothing, <stage>.part (being written, worth nothing) and <stage>
+// (whole, being moved).
+type copyUp struct{ data, stage string }
+
+func (c copyUp) part() string { return c.stage + ".part" }
+
+func (c copyUp) run(ctx context.Context, rootfs, target string) error {
+	if _, err := os.Lstat(c.stage); err == nil {
+		return c.move()
+	}
+	if err := removeTree(c.part()); err != nil {
+		return err
+	}
+	empty, err := c.isEmpty()
+	if err != nil || !empty {
+		return err
+	}
+	// Links of the image are followed as the container would, never to the host.
+	source, err := securejoin.SecureJoin(rootfs, target)
+	if err != nil {
+		return err
+	}
+	info, err := os.Lstat(source)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if err := copyTree(ctx, c.part(), source); err != nil {
+		return errors.Join(err, removeTree(c.part()))
+	}
+	if err := os.Rename(c.part(), c.stage); err != nil {
+		return err
+	}
+	if err := syncFolder(filepath.Dir(c.stage)); err != nil {
+		return err
+	}
+	return c.move()
+}
+
+func (c copyUp) isEmpty() (bool, error) {
+	entries, err := os.ReadDir(c.data)
+	return len(entries) == 0, err
+}
+
+// move takes the whole copy into the volume. What has come there in the meantime stays.
+func (c copyUp) move() error {
+	entries, err := os.ReadDir(c.stage)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		from, to := filepath.Join(c.stage, e.Name()), filepath.Join(c.data, e.Name())
+		err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+			err = renameUnlessThere(from, to) // nfs and others know no flags
+		}
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+	}
+	if err := copyAttributes(c.data, c.stage); err != nil {
+		return err
+	}
+	if err := syncFolder(c.data); err != nil {
+		return err
+	}
+	return removeTree(c.stage)
+}
+
+func renameUnlessThere(from, to string) error {
+	if _, err := os.Lstat(to); err == nil {
+		return fs.ErrExist
+	}
+	return os.Rename(from, to)
+}
+
+// removeTree removes a folder and all in it; nothing there is no error.
+func removeTree(path string) error {
+	err := os.RemoveAll(path)
+	if errors.Is(err, fs.ErrPermission) {
+		// Files that are immutable, or of an overlay whose upper folder went away, say EPERM for good.
+		return fmt.Errorf("remove %s: %w", path, err)
+	}
+	return err
+}
