@@ -39,7 +39,7 @@ var pure = map[string][]string{
 	"netplan/dns":    {"github.com/miekg/dns"},
 	"volumes":        {"github.com/compose-spec/compose-go"},
 	"engine/spec": {"github.com/compose-spec/compose-go", "github.com/opencontainers/runtime-spec",
-		"github.com/opencontainers/image-spec", "github.com/containerd/containerd/v2/contrib/seccomp", "github.com/docker/go-units"},
+		"github.com/opencontainers/image-spec", "github.com/containerd/containerd/v2/contrib/seccomp", "github.com/docker/go-units", "github.com/moby/sys/user"},
 }
 
 // impure are the parts of the standard library that reach out of a calculation.
