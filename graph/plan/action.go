@@ -33,16 +33,30 @@ type PullImage struct {
 	Optional bool
 }
 
-// CreateNetwork makes the network with this key in the file; RemoveNetwork removes one by its name on the host.
+// CreateNetwork makes the network with this key in the file.
 type CreateNetwork struct{ Key, Name string }
-type RemoveNetwork struct{ Name string }
 
-// CreateVolume makes the volume with this key in the file; RemoveVolume removes one, with its data.
+// RemoveNetwork removes a network by its name on the host. Detach are the ids of stopped containers that
+// still have a place in it: they lose it, and don't keep the network from being removed. A container that
+// is started later gets its place in the network that has the name then.
+type RemoveNetwork struct {
+	Name   string
+	Detach []string
+}
+
+// CreateVolume makes the volume with this key in the file.
 type CreateVolume struct{ Key, Name string }
-type RemoveVolume struct{ Name string }
+
+// RemoveVolume removes a volume with its data. Detach are the ids of stopped containers that still refer to
+// it, and don't keep it from being removed.
+type RemoveVolume struct {
+	Name   string
+	Detach []string
+}
 
 // CreateContainer makes the container of a slot, without starting it. Replaces is the id of the container
-// whose anonymous volumes it takes over, or "".
+// whose anonymous volumes it takes over, or "". The container of which it takes the place may still be there,
+// and running, under the same name; a later step removes it.
 type CreateContainer struct {
 	Slot     project.Slot
 	Name     string
@@ -56,7 +70,8 @@ type StartContainer struct {
 	Name string
 }
 
-// StopContainer sends the stop signal and kills after Timeout; nil: what the service says.
+// StopContainer sends the stop signal and kills after Timeout; nil: what the service says. The container may be
+// paused, or waiting for its restart policy.
 type StopContainer struct {
 	ID, Name string
 	Timeout  *time.Duration

@@ -1,6 +1,10 @@
 package plan
 
-import "berth/project"
+import (
+	"time"
+
+	"berth/project"
+)
 
 // State is the state of a container, in docker's words.
 type State string
@@ -26,11 +30,15 @@ const (
 
 // Observed is what a host has of one project. Order carries no meaning.
 type Observed struct {
+	// Project is the project's name.
+	Project    string
 	Containers []Container
 	Networks   []Network
 	Volumes    []Volume
 	// Images has the digest of each image that is present, by the reference in the file.
 	Images map[string]string
+	// ImageAges has the time since an image was last pulled, where that is known, by the reference in the file.
+	ImageAges map[string]time.Duration
 }
 
 // Container is one container of the project, running or not.

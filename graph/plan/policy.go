@@ -38,6 +38,47 @@ type DownPolicy struct {
 	Timeout       *time.Duration
 }
 
+// StartPolicy is what the user asked of start.
+type StartPolicy struct {
+	Services []string // none: all
+	Wait     bool     // end with a WaitFor for every service
+}
+
+// StopPolicy is what the user asked of stop.
+type StopPolicy struct {
+	Services []string // none: all
+	Oneoffs  bool     // one-offs as well
+	Timeout  *time.Duration
+}
+
+// RestartPolicy is what the user asked of restart.
+type RestartPolicy struct {
+	Services []string // none: all
+	NoDeps   bool     // leave those alone that depend on the services with restart: true
+	Timeout  *time.Duration
+}
+
+// KillPolicy is what the user asked of kill. One-offs are killed as well.
+type KillPolicy struct {
+	Services      []string // none: all
+	Signal        string   // "": SIGKILL
+	RemoveOrphans bool     // kill containers as well that no service of the file stands for
+}
+
+// PausePolicy is what the user asked of pause and unpause.
+type PausePolicy struct {
+	Services []string // none: all
+}
+
+// RemovePolicy is what the user asked of rm.
+type RemovePolicy struct {
+	Services []string // none: all
+	Stop     bool     // stop first what runs; else it is left alone
+	Oneoffs  bool     // one-offs as well
+	Volumes  bool     // with their anonymous volumes
+	Timeout  *time.Duration
+}
+
 // Plan is what must happen, and why.
 type Plan struct {
 	Steps     []Step
@@ -51,12 +92,17 @@ type Plan struct {
 type Outcome string
 
 const (
-	Keep    Outcome = "keep"
-	Create  Outcome = "create"
-	Replace Outcome = "replace"
-	Start   Outcome = "start"
-	Stop    Outcome = "stop"
-	Remove  Outcome = "remove"
+	OutcomeKeep    Outcome = "keep"
+	OutcomeCreate  Outcome = "create"
+	OutcomeReplace Outcome = "replace"
+	OutcomeStart   Outcome = "start"
+	OutcomeStop    Outcome = "stop"
+	OutcomeRemove  Outcome = "remove"
+	OutcomeRestart Outcome = "restart"
+	OutcomePull    Outcome = "pull"
+	OutcomeKill    Outcome = "kill"
+	OutcomePause   Outcome = "pause"
+	OutcomeUnpause Outcome = "unpause"
 )
 
 // Verdict is what happens with one network, volume or slot, and why.

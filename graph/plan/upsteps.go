@@ -1,0 +1,426 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/compose-spec/compose-go/v2/types"
+
+	"berth/graph"
+)
+
+// order is the second pass: it turns the verdicts into steps.
+func (u *up) order() ([]Step, error) {
+	o := newOrdering(u)
+	o.markStopFirst()
+	o.networksAndVolumes()
+	o.creations()
+	o.removals()
+	o.orderStops()
+	o.removeResources()
+	if !u.pol.NoStart {
+		o.starts()
+		o.finalWaits()
+	}
+	return o.b.steps()
+}
+
+func newOrdering(u *up) *ordering {
+	return &ordering{up: u, stops: map[string]*node{}, removes: map[string]*node{}, waits: map[WaitFor]*node{}}
+}
+
+type ordering struct {
+	*up
+	b       builder
+	stops   map[string]*node // by container id
+	removes map[string]*node // by container id
+	waits   map[WaitFor]*node
+}
+
+// markStopFirst finds the slots whose new container waits for the removal of a network or volume, itself or
+// through a container that it is made after.
+func (o *ordering) markStopFirst() {
+	for _, s := range o.inOrder {
+		for _, sl := range s.slots {
+			if sl.isMade() {
+				// Of a new slot nothing has to stop, but what is made after it has to know.
+				sl.stopFirst = o.needsReplaced(s) || slices.ContainsFunc(o.madeBefore(s), func(m *slot) bool { return m.stopFirst })
+			}
+		}
+	}
+}
+
+// needsReplaced reports whether the service uses a network or volume that is replaced.
+func (o *ordering) needsReplaced(s *service) bool {
+	for _, r := range o.resourcesOf(s) {
+		if r.outcome == OutcomeReplace {
+			return true
+		}
+	}
+	return false
+}
+
+// resourcesOf gives the networks and volumes among the verdicts that a service's containers are attached to.
+func (o *ordering) resourcesOf(s *service) []*resource {
+	var used []*resource
+	nets, vols := networkNames(o.p, s.cfg), volumeNames(o.p, s.cfg)
+	for _, r := range o.networks {
+		if slices.Contains(nets, r.name) {
+			used = append(used, r)
+		}
+	}
+	for _, r := range o.volumes {
+		if slices.Contains(vols, r.name) {
+			used = append(used, r)
+		}
+	}
+	return used
+}
+
+// madeBefore gives the slots whose containers must have been made before one of s can be: the first of a service
+// whose namespaces or volumes it uses, and all of a service that it links to.
+func (o *ordering) madeBefore(s *service) []*slot {
+	var slots []*slot
+	for _, e := range o.g.Dependencies(s.name) {
+		dep := o.services[e.To]
+		if dep == nil {
+			continue
+		}
+		switch {
+		case e.Has(graph.Links):
+			slots = append(slots, dep.slots...)
+		case e.Joins() && len(dep.slots) > 0:
+			slots = append(slots, dep.slots[0])
+		}
+	}
+	return slots
+}
+
+// networksAndVolumes adds the steps that make networks and volumes. What a replaced one waits for is added by
+// removeResources.
+func (o *ordering) networksAndVolumes() {
+	for _, r := range o.networks {
+		if r.remade() {
+			r.create = o.b.add(CreateNetwork{Key: r.key, Name: r.name}, r.why)
+		}
+	}
+	for _, r := range o.volumes {
+		if r.remade() {
+			r.create = o.b.add(CreateVolume{Key: r.key, Name: r.name}, r.why)
+		}
+	}
+}
+
+// creations adds the steps that make containers, and for replaced ones those that stop and remove the old.
+func (o *ordering) creations() {
+	for _, s := range o.inOrder {
+		resources, before := o.resourcesOf(s), o.madeBefore(s)
+		for _, sl := range s.slots {
+			switch {
+			case sl.isMade():
+				o.create(sl, resources, before)
+			case sl.outcome == OutcomeRestart:
+				o.stop(sl.have, sl.why)
+			}
+		}
+	}
+	// A container that is only restarted stops when what it depends on is about to stop, not before.
+	for _, s := range o.inOrder {
+		for _, sl := range s.slots {
+			if sl.outcome == OutcomeRestart {
+				o.stopLate(s, sl)
+			}
+		}
+	}
+}
+
+func (o *ordering) create(sl *slot, resources []*resource, before []*slot) {
+	a := CreateContainer{Slot: sl.Slot, Name: o.p.ContainerName(sl.Slot)}
+	if sl.have != nil && !o.pol.RenewAnonVolumes {
+		a.Replaces = sl.have.ID
+	}
+	sl.create = o.b.add(a, sl.why)
+	for _, r := range resources {
+		sl.create.needs(r.create)
+	}
+	for _, m := range before {
+		sl.create.needs(m.create)
+	}
+	if sl.have == nil {
+		return
+	}
+	stop := o.stop(sl.have, "replaced: "+sl.why)
+	if stop != nil && !sl.stopFirst {
+		stop.needs(sl.create)
+	}
+	sl.remove = o.remove(sl.have, "replaced: "+sl.why)
+	sl.remove.needs(stop, sl.create)
+}
+
+func (o *ordering) stopLate(s *service, sl *slot) {
+	stop := o.stops[sl.have.ID]
+	for _, e := range o.g.Dependencies(s.name) {
+		dep := o.services[e.To]
+		if dep == nil || !e.Restart {
+			continue
+		}
+		for _, d := range dep.slots {
+			if d.outcome == OutcomeReplace && !d.stopFirst {
+				stop.needs(d.create)
+			}
+		}
+	}
+}
+
+// stop gives the step that stops c, or nil if it doesn't run.
+func (o *ordering) stop(c *Container, why string) *node {
+	if !runs(c) {
+		return nil
+	}
+	if o.stops[c.ID] == nil {
+		o.stops[c.ID] = o.b.add(StopContainer{ID: c.ID, Name: c.Name, Timeout: o.pol.Timeout}, why)
+	}
+	return o.stops[c.ID]
+}
+
+func (o *ordering) remove(c *Container, why string) *node {
+	n := o.b.add(RemoveContainer{ID: c.ID, Name: c.Name}, why)
+	o.removes[c.ID] = n
+	return n
+}
+
+// removals adds the steps for containers that nothing takes the place of.
+func (o *ordering) removals() {
+	for _, s := range o.inOrder {
+		for _, x := range s.surplus {
+			n := o.remove(x.Container, x.why)
+			n.needs(o.stop(x.Container, x.why))
+			for _, sl := range s.slots {
+				if sl.Number == x.Slot.Number {
+					sl.cleared = append(sl.cleared, n)
+				}
+			}
+		}
+	}
+	for _, c := range o.orphans {
+		o.remove(c, whyOrphan).needs(o.stop(c, whyOrphan))
+	}
+}
+
+// orderStops lets a container stop only after those that depend on it, by what they say of themselves and by
+// the file's wish for restarts.
+func (o *ordering) orderStops() {
+	o.orderStopsBy(func(service string) []string {
+		var names []string
+		for _, e := range o.g.Dependencies(service) {
+			if e.Restart {
+				names = append(names, e.To)
+			}
+		}
+		return names
+	})
+}
+
+// orderStopsBy does so with dependencies between services beside those that the containers know of.
+func (o *ordering) orderStopsBy(more func(service string) []string) {
+	var stopping []*Container
+	for i := range o.have.Containers {
+		if c := &o.have.Containers[i]; o.stops[c.ID] != nil {
+			stopping = append(stopping, c)
+		}
+	}
+	for _, pair := range dependencies(stopping, more) {
+		o.stops[pair.on.ID].needs(o.stops[pair.container.ID])
+	}
+}
+
+// removeResources adds the steps that remove networks and volumes that are replaced, and networks that have
+// got another name.
+func (o *ordering) removeResources() {
+	for _, r := range o.networks {
+		if r.old == "" {
+			continue
+		}
+		n, detach, ok := o.vacate(r, func(c *Container) []string { return c.Networks })
+		if ok {
+			r.removal(&o.b, RemoveNetwork{Name: r.old, Detach: detach}, n)
+		} else {
+			o.notice("networks."+r.key, "network \""+r.old+"\" is still in use, and is kept")
+		}
+	}
+	for _, r := range o.volumes {
+		if r.old == "" {
+			continue
+		}
+		n, detach, _ := o.vacate(r, func(c *Container) []string { return c.Volumes })
+		r.removal(&o.b, RemoveVolume{Name: r.old, Detach: detach}, n)
+	}
+}
+
+func (r *resource) removal(b *builder, a Action, after []*node) {
+	n := b.add(a, r.why, after...)
+	if r.old == r.name {
+		r.create.needs(n)
+	}
+}
+
+// vacate gives the steps after which nothing that runs is attached to a resource, and the containers that are still
+// attached then. It is not ok if the plan leaves something attached to a network that has got another name.
+func (o *ordering) vacate(r *resource, attached func(*Container) []string) (after []*node, detach []string, ok bool) {
+	for i := range o.have.Containers {
+		c := &o.have.Containers[i]
+		if !slices.Contains(attached(c), r.old) {
+			continue
+		}
+		remove, stop := o.removes[c.ID], o.stops[c.ID]
+		switch {
+		case remove == nil && r.old != r.name:
+			return nil, nil, false
+		case remove != nil && (r.old != r.name || !o.isReplaced(c)):
+			after = append(after, remove)
+		default:
+			detach = append(detach, c.ID)
+			if stop != nil {
+				after = append(after, stop)
+			}
+		}
+	}
+	slices.Sort(detach)
+	return after, detach, true
+}
+
+// isReplaced reports whether a new container takes over from c.
+func (o *ordering) isReplaced(c *Container) bool {
+	s := o.services[c.Slot.Service]
+	return s != nil && !c.Oneoff && slices.ContainsFunc(s.slots, func(sl *slot) bool { return sl.have == c && sl.isMade() })
+}
+
+// checkAttached makes sure that nothing runs on a network or volume that is replaced but what the plan replaces
+// or removes.
+func (u *up) checkAttached() error {
+	going := map[string]bool{}
+	for _, s := range u.inOrder {
+		for _, sl := range s.slots {
+			if sl.have != nil && sl.isMade() {
+				going[sl.have.ID] = true
+			}
+		}
+		for _, x := range s.surplus {
+			going[x.ID] = true
+		}
+	}
+	for _, c := range u.orphans {
+		going[c.ID] = true
+	}
+	for i := range u.have.Containers {
+		c := &u.have.Containers[i]
+		if going[c.ID] || !runs(c) {
+			continue
+		}
+		for _, r := range slices.Concat(u.networks, u.volumes) {
+			names := c.Networks
+			if r.kind == "volume" {
+				names = c.Volumes
+			}
+			if r.outcome == OutcomeReplace && slices.Contains(names, r.name) {
+				return &InUseError{Kind: r.kind, Name: r.name, Container: c.Name}
+			}
+		}
+	}
+	return nil
+}
+
+// starts adds the steps that start containers, each after the containers that it depends on have been started and
+// have met the condition.
+func (o *ordering) starts() {
+	for _, s := range o.inOrder {
+		var before []*node
+		known := false
+		for _, sl := range s.slots {
+			if !sl.starts() {
+				continue
+			}
+			if !known {
+				before, known = o.beforeStart(s), true
+			}
+			o.start(sl, before)
+		}
+	}
+}
+
+// starts reports whether a step is needed for the slot to end running.
+func (sl *slot) starts() bool { return sl.start && sl.outcome != OutcomeKeep }
+
+func (o *ordering) start(sl *slot, before []*node) {
+	var a Action = StartContainer{Slot: sl.Slot, Name: o.p.ContainerName(sl.Slot)}
+	switch sl.outcome {
+	case OutcomeUnpause:
+		a = UnpauseContainer{ID: sl.have.ID, Name: sl.have.Name}
+	case OutcomeStart, OutcomeRestart:
+		a = StartContainer{Slot: sl.Slot, ID: sl.have.ID, Name: sl.have.Name}
+	}
+	sl.started = o.b.add(a, sl.why, sl.create, sl.remove)
+	sl.started.needs(sl.cleared...)
+	sl.started.needs(before...)
+	if sl.outcome == OutcomeRestart {
+		sl.started.needs(o.stops[sl.have.ID])
+	}
+}
+
+// beforeStart gives the steps that a container of s waits for before it starts.
+func (o *ordering) beforeStart(s *service) []*node {
+	var before []*node
+	for _, e := range o.g.Dependencies(s.name) {
+		dep := o.services[e.To]
+		if dep == nil {
+			continue
+		}
+		started := dep.started()
+		if e.Condition == types.ServiceConditionStarted || !dep.selected || len(dep.slots) == 0 {
+			before = append(before, started...)
+			continue
+		}
+		w := WaitFor{Service: e.To, Condition: Condition(e.Condition), Optional: !e.Required}
+		before = append(before, o.wait(w, "\""+s.name+"\" depends on it", started))
+	}
+	return before
+}
+
+func (s *service) started() []*node {
+	var nodes []*node
+	for _, sl := range s.slots {
+		if sl.started != nil {
+			nodes = append(nodes, sl.started)
+		}
+	}
+	return nodes
+}
+
+func (o *ordering) wait(w WaitFor, why string, after []*node) *node {
+	if o.waits[w] == nil {
+		o.waits[w] = o.b.add(w, why, after...)
+	}
+	return o.waits[w]
+}
+
+// finalWaits adds what --wait asks for: every selected service is ready, or has completed if another one
+// depends on that.
+func (o *ordering) finalWaits() {
+	if !o.pol.Wait {
+		return
+	}
+	for _, s := range o.inOrder {
+		if s.selected && len(s.slots) > 0 {
+			o.wait(WaitFor{Service: s.name, Condition: endCondition(o.g, s.name)}, "asked for", s.started())
+		}
+	}
+}
+
+// endCondition is what --wait waits for: a service that another one wants completed will not stay running.
+func endCondition(g *graph.Graph, name string) Condition {
+	for _, e := range g.Dependents(name) {
+		if e.Condition == types.ServiceConditionCompletedSuccessfully {
+			return ConditionCompleted
+		}
+	}
+	return ConditionReady
+}
