@@ -24,6 +24,9 @@ var allCapabilities = []string{
 	"CAP_AUDIT_READ", "CAP_PERFMON", "CAP_BPF", "CAP_CHECKPOINT_RESTORE",
 }
 
+// AllCapabilities lists every one that is known, in the order of their numbers.
+func AllCapabilities() []string { return slices.Clone(allCapabilities) }
+
 // Capabilities lists those that a container with these fields has, by docker's rules: ALL in cap_add is all
 // but the dropped; ALL in cap_drop leaves the added; else the defaults but the dropped, and the added.
 // A name may come without CAP_ and in any case; an unknown one is returned in unknown.
