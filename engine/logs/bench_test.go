@@ -5,6 +5,7 @@ import (
 	"os"
 	"testing"
 
+	"berth/engine/api"
 	"berth/engine/logs"
 )
 
@@ -68,7 +69,7 @@ func BenchmarkReadAMillionLines(b *testing.B) {
 		n := 0
 		if err := logs.Read(b.Context(), dir, all, nil, func(batch []byte) error {
 			for len(batch) > 0 {
-				_, rest, err := logs.Next(batch)
+				_, rest, err := api.NextLog(batch)
 				if err != nil {
 					return err
 				}

@@ -5,6 +5,21 @@ import (
 	"sync"
 )
 
+// Stream says where something was written to.
+type Stream uint8
+
+const (
+	Stdout Stream = 1
+	Stderr Stream = 2
+)
+
+func (s Stream) String() string {
+	if s == Stderr {
+		return "stderr"
+	}
+	return "stdout"
+}
+
 // A chunk in a segment: magic (2), flags (1), zero (1), length (4), time in nanoseconds (8), the payload,
 // and the length again, mixed with a constant (4). Numbers are little-endian.
 const (
@@ -17,6 +32,7 @@ const (
 	magic0, magic1 byte   = 0xb7, 0x1e
 	trailerMix     uint32 = 0x5a17c0de
 
+	flagStream byte = 3
 	// The payload goes on with a line that the stream's last chunk left open.
 	flagContinues byte = 8
 )

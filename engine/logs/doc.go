@@ -1,12 +1,11 @@
 // Package logs keeps what a container wrote: the shim writes it, the engine reads it.
 //
-// It owns the files in a container's log folder, their format, rotation and index, and the frame in which
-// entries travel from the engine to the command. It knows nothing of containers, tasks or sockets, and it
-// imports nothing of containerd, so that the command's side can use Next.
+// It owns the files in a container's log folder, their format, rotation and index, and what a service's
+// logging section means. It knows nothing of containers, tasks or sockets.
 //
 // Entry points: ParseOptions and URI for the engine when it makes a task; OpenWriter for the shim;
-// Reader (or the functions Read and Merge, which make one for a single call) for the engine;
-// Append and Next for both ends of the socket.
+// Reader (or the functions Read and Merge, which make one for a single call) for the engine. What is read
+// comes in the frame of api.AppendLog, ready for the socket.
 //
 // Invariants: times in a folder never go back, whatever the clock does. There is one writer per folder. A
 // segment that a reader holds, and every later one, stays until the reader has gone on.

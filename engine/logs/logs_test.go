@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"berth/engine/api"
 	"berth/engine/logs"
 )
 
@@ -36,12 +37,12 @@ func write(t testing.TB, w *logs.Writer, s logs.Stream, text string) {
 func text(t testing.TB, batch []byte) (out []string) {
 	t.Helper()
 	for len(batch) > 0 {
-		e, rest, err := logs.Next(batch)
+		e, rest, err := api.NextLog(batch)
 		if err != nil {
 			t.Fatal(err)
 		}
 		batch = rest
-		s := map[logs.Stream]string{logs.Stdout: "out:", logs.Stderr: "err:"}[e.Stream] + string(e.Data)
+		s := map[bool]string{false: "out:", true: "err:"}[e.Stderr] + string(e.Data)
 		if e.Partial {
 			s += "~"
 		}
@@ -286,7 +287,7 @@ func TestTimesNeverGoBack(t *testing.T) {
 	var last time.Time
 	if err := logs.Read(t.Context(), dir, all, nil, func(b []byte) error {
 		for len(b) > 0 {
-			e, rest, err := logs.Next(b)
+			e, rest, err := api.NextLog(b)
 			if err != nil {
 				return err
 			}
@@ -308,7 +309,7 @@ func follow(ctx context.Context, dir string, q logs.Query, done <-chan struct{},
 	q.Follow = true
 	err := logs.Read(ctx, dir, q, done, func(b []byte) error {
 		for len(b) > 0 {
-			e, rest, err := logs.Next(b)
+			e, rest, err := api.NextLog(b)
 			if err != nil {
 				return err
 			}
@@ -385,7 +386,7 @@ func TestAFollowerSeesAPromptAtOnce(t *testing.T) {
 	defer cancel()
 	seen := make(chan string)
 	go logs.Read(ctx, dir, logs.Query{Follow: true, FromEnd: true}, nil, func(b []byte) error {
-		e, _, err := logs.Next(b)
+		e, _, err := api.NextLog(b)
 		seen <- string(e.Data)
 		return err
 	})

@@ -60,22 +60,3 @@ func TestURISurvivesTheWay(t *testing.T) {
 		}
 	}
 }
-
-func TestNextRefusesWhatIsNoEntry(t *testing.T) {
-	whole := logs.Append(nil, logs.Entry{Stream: logs.Stderr, Data: []byte("data"), Partial: true})
-	for i := range whole {
-		if _, _, err := logs.Next(whole[:i]); err == nil && i > 0 {
-			t.Errorf("took %d bytes of %d", i, len(whole))
-		}
-	}
-	for _, first := range []byte{0, 3, 0x40, 0xff} {
-		bad := append([]byte{first}, whole[1:]...)
-		if _, _, err := logs.Next(bad); err == nil {
-			t.Errorf("took flags %#x", first)
-		}
-	}
-	e, rest, err := logs.Next(append(whole, "rest"...))
-	if err != nil || string(e.Data) != "data" || !e.Partial || e.Stream != logs.Stderr || string(rest) != "rest" {
-		t.Errorf("%+v %q %v", e, rest, err)
-	}
-}

@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"berth/engine/api"
 )
 
 // batchSize is about how many bytes one batch has; a chunk more at the most.
@@ -54,9 +56,10 @@ func (r *Reader) watcher() (*watch, error) {
 	return r.watch, nil
 }
 
-// Read emits the entries of one log that q selects, in batches for Next. A batch belongs to emit. A query that
-// follows ends when done is closed and all was emitted, when q.Until has passed, or with ctx (and its error).
-// A folder that is not there is an empty log.
+// Read emits the entries of one log that q selects, in batches for api.NextLog; a batch belongs to emit. An
+// entry is Partial if no newline was written after it so far, so a prompt comes at once. A query that follows
+// ends when done is closed and all was emitted, when q.Until has passed, or with ctx (and its error). A folder
+// that is not there is an empty log.
 func (r *Reader) Read(ctx context.Context, dir string, q Query, done <-chan struct{}, emit func(batch []byte) error) error {
 	return r.Merge(ctx, []Source{{Dir: dir, Done: done}}, q, func(_ int, batch []byte) error { return emit(batch) })
 }
@@ -288,19 +291,16 @@ func (m *merge) batch(i int, second int64) error {
 
 // entries appends the lines of the next chunk.
 func (in *input) entries(b []byte) []byte {
-	s, nanos, data := byte(in.h.stream), in.h.nanos, in.payload
+	e := api.LogEntry{Time: time.Unix(0, in.h.nanos), Stderr: in.h.stream == Stderr}
 	if in.open[in.h.stream] && !in.h.continues {
 		// The container ended, or its shim did, within a line.
-		b = appendHeader(b, s, 0, nanos)
+		b = api.AppendLog(b, e)
 	}
-	for len(data) > 0 {
-		line, rest, whole := bytes.Cut(data, newline)
-		flags := s
-		if !whole {
-			flags |= flagPartial
-		}
-		b = append(appendHeader(b, flags, len(line), nanos), line...)
-		data = rest
+	for data := in.payload; len(data) > 0; {
+		var whole bool
+		e.Data, data, whole = bytes.Cut(data, newline)
+		e.Partial = !whole
+		b = api.AppendLog(b, e)
 	}
 	return b
 }
