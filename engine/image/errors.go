@@ -176,8 +176,10 @@ func rootCause(err error) error {
 		case interface{ Unwrap() error }:
 			next = u.Unwrap()
 		case interface{ Unwrap() []error }:
-			if list := u.Unwrap(); len(list) > 0 {
-				next = list[0]
+			for _, e := range u.Unwrap() {
+				if next == nil && !isClass(e) {
+					next = e
+				}
 			}
 		}
 		if next == nil || isClass(next) {
@@ -191,7 +193,7 @@ func rootCause(err error) error {
 }
 
 // isClass reports an error that is only a class: its text adds nothing.
-func isClass(err error) bool { return errdefs.Resolve(err) == err }
+func isClass(err error) bool { return err == errNoCredentials || errdefs.Resolve(err) == err }
 
 // isTransient reports a failure after which the same request may succeed.
 func isTransient(err error) bool {

@@ -13,6 +13,8 @@ import (
 )
 
 const (
+	// holdLabel is on the one lease of an engine that holds the root file systems of its containers.
+	holdLabel = "berth.rootfs"
 	// leaseLabel is on the leases of this package; its value is the name of the image that is being brought.
 	leaseLabel = "berth.image"
 	// leaseLife is how long a pull that was cut off keeps what it fetched.
@@ -74,6 +76,47 @@ func (s *Store) endLeases(ctx context.Context, name string, own leases.Lease, di
 			return err
 		}
 	}
+	return nil
+}
+
+// hold gives ctx the lease of this engine's root file systems, unless it carries one. It is made at first need, when those of
+// engines that ended go: what they held and nobody recorded goes with them.
+func (s *Store) hold(ctx context.Context) (context.Context, error) {
+	if _, ok := leases.FromContext(ctx); ok {
+		return ctx, nil
+	}
+	s.holdMu.Lock()
+	defer s.holdMu.Unlock()
+	if s.holding == "" {
+		old, err := s.leases.List(ctx, fmt.Sprintf("labels.%q", holdLabel))
+		if err != nil {
+			return nil, err
+		}
+		l, err := s.leases.Create(ctx, leases.WithID("berth-rootfs-"+rand.Text()), leases.WithLabel(holdLabel, "held"))
+		if err != nil {
+			return nil, err
+		}
+		s.holding = l.ID
+		for _, o := range old {
+			if err := s.leases.Delete(ctx, o); err != nil && !errdefs.IsNotFound(err) {
+				return nil, err
+			}
+		}
+	}
+	return leases.WithLease(ctx, s.holding), nil
+}
+
+// Close gives back what the store holds for this process only. Root file systems whose containers are recorded stay.
+func (s *Store) Close(ctx context.Context) error {
+	s.holdMu.Lock()
+	defer s.holdMu.Unlock()
+	if s.holding == "" {
+		return nil
+	}
+	if err := s.leases.Delete(s.within(ctx), leases.Lease{ID: s.holding}); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("close the image store: %w", err)
+	}
+	s.holding = ""
 	return nil
 }
 

@@ -75,7 +75,8 @@ var idPattern = regexp.MustCompile(`^(sha256:)?[0-9a-f]{4,64}$`)
 func refError(s string, err error) error {
 	e := &Error{Op: "read image reference", Ref: s, Class: errdefs.ErrInvalidArgument, cause: err,
 		hint: "an image is written as [registry[:port]/]name[:tag][@sha256:digest], for example mariadb:11"}
-	name, _, _ := strings.Cut(s, "@")
+	name, dgst, digested := strings.Cut(s, "@")
+	_, digestErr := digest.Parse(dgst)
 	slash := strings.LastIndex(name, "/")
 	if colon := strings.LastIndex(name, ":"); colon > slash {
 		name = name[:colon]
@@ -88,13 +89,12 @@ func refError(s string, err error) error {
 	case strings.HasPrefix(s, "http://"), strings.HasPrefix(s, "https://"):
 		e.Reason = "it is a URL"
 		e.hint = "leave out the scheme; plain HTTP is set in certs.d/<registry>/hosts.toml"
-	case errors.Is(err, distref.ErrNameContainsUppercase):
+	case errors.Is(err, distref.ErrNameContainsUppercase), strings.Contains(err.Error(), "must be lowercase"):
 		e.Reason = "the repository has upper-case letters"
 		e.hint = fmt.Sprintf("write %s", strings.Replace(s, name, strings.ToLower(name), 1))
 	case errors.Is(err, distref.ErrNameTooLong):
 		e.Reason = "the name is longer than 255 characters"
-	case errors.Is(err, digest.ErrDigestInvalidFormat), errors.Is(err, digest.ErrDigestInvalidLength),
-		errors.Is(err, digest.ErrDigestUnsupported):
+	case digested && digestErr != nil:
 		e.Reason = "the digest is not sha256: and 64 hexadecimal digits"
 	case strings.HasSuffix(s, ":"):
 		e.Reason = "the tag after the colon is empty"

@@ -55,6 +55,9 @@ type Store struct {
 	chains      keyedLock
 	registries  registryCache
 
+	holdMu  sync.Mutex
+	holding string // the lease of root file systems
+
 	mu     sync.Mutex
 	known  map[knownKey]Image
 	sizes  map[digest.Digest]int64 // unpacked bytes by chain id

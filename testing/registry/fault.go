@@ -2,6 +2,7 @@ package registry
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -14,9 +15,9 @@ type Fault struct {
 	Cut int64
 	// Corrupt turns over the bits of the byte at this place (counted from 1) of the answer's body.
 	Corrupt int64
-	// Status answers with this status and Body instead of asking the registry.
-	Status int
-	Body   string
+	// Status answers with this status, Body, its media type (JSON if "") and digest instead of asking the registry.
+	Status                  int
+	Body, MediaType, Digest string
 	// Hold delays the answer until the channel is closed or the request is given up.
 	Hold <-chan struct{}
 
@@ -63,7 +64,15 @@ func (f *Fault) spoil(w http.ResponseWriter, req *http.Request) http.ResponseWri
 		}
 	}
 	if f.Status != 0 {
-		w.Header().Set("Content-Type", "application/json")
+		mediaType := f.MediaType
+		if mediaType == "" {
+			mediaType = "application/json"
+		}
+		w.Header().Set("Content-Type", mediaType)
+		if f.Digest != "" {
+			w.Header().Set("Docker-Content-Digest", f.Digest)
+		}
+		w.Header().Set("Content-Length", strconv.Itoa(len(f.Body)))
 		w.WriteHeader(f.Status)
 		_, _ = w.Write([]byte(f.Body))
 		return nil

@@ -13,6 +13,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"math/big"
 	"net"
 	"net/http"
@@ -141,7 +142,7 @@ func Run(scratch string, opts ...Option) (*Registry, error) {
 	}
 	r.client = &http.Client{Transport: transport}
 	r.app = handlers.NewApp(context.Background(), cfg)
-	r.server = &http.Server{Handler: r, ErrorLog: nil}
+	r.server = &http.Server{Handler: r, ErrorLog: log.New(io.Discard, "", 0)}
 	go r.server.Serve(listener) // ends with Close
 	return r, nil
 }
