@@ -1,0 +1,42 @@
+// Command berth runs compose files: the command line, which carries the engine and starts it.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"berth/cmd/berth/payload"
+	"berth/cmd/cli"
+	"berth/cmd/ui"
+)
+
+func main() {
+	dir, err := os.Getwd()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "error: find the current folder:", err)
+		os.Exit(1)
+	}
+	os.Exit(cli.Main(context.Background(), cli.Host{
+		Args:    os.Args,
+		Environ: os.Environ(),
+		WorkDir: dir,
+		Streams: ui.Streams{In: os.Stdin, Out: os.Stdout, Err: os.Stderr},
+		Daemon:  daemon,
+		Carried: carried,
+	}))
+}
+
+// daemon unpacks the engine where that has not been done, and gives its command line.
+func daemon(p cli.Paths) ([]string, error) {
+	programs, err := payload.Unpack(p.Root)
+	if err != nil {
+		return nil, err
+	}
+	return []string{programs.Berthd, "--root", p.Root, "--state", p.State, "--config", p.Config}, nil
+}
+
+func carried() (cli.Versions, bool) {
+	v, ok := payload.Carried()
+	return cli.Versions(v), ok
+}

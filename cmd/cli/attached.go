@@ -1,0 +1,509 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"berth/cmd/ui"
+	"berth/engine/api"
+)
+
+// session is an attached up: it brings services up, shows what they write, and ends when they have ended or the user
+// wants it to. One goroutine, loop, owns its state; calls to the engine run in others and report through channels.
+//
+// The subscription to events stands and logs are asked for before the engine is told to begin, so that no line and no exit
+// is missed.
+type session struct {
+	o       *upOptions
+	request *api.UpRequest
+	watched []string
+	engine  Engine
+	ui      *ui.UI
+	logs    *ui.LogPrinter
+
+	events   chan *api.ContainerEvent
+	ended    chan string // ids of containers whose lines have all come
+	stopDone chan error
+	broken   chan error // a stream of the engine that ended before its time
+	late     chan string
+	release  chan struct{} // closed when lines may be shown
+
+	attached  bool
+	up        bool            // the verb has succeeded
+	running   map[string]bool // by id: what the session lives for
+	drained   map[string]int  // by id: ended reports without their event
+	waiting   map[string][]*api.ContainerEvent
+	stopping  bool
+	killed    bool
+	interrupt bool
+	exitCode  int
+	exitKnown bool // exitCode was taken from a container
+	upCtx     context.Context
+	cancelUp  context.CancelFunc
+	cancelEnd context.CancelFunc // of the stop or kill that is under way
+	stopEnded bool
+	stopErr   error
+}
+
+func newSession(o *upOptions, q *api.UpRequest, watched []string, e Engine, u *ui.UI) *session {
+	p := o.target.project
+	longest := 0
+	for name := range p.Services {
+		longest = max(longest, len(name))
+	}
+	return &session{
+		o: o, request: q, watched: watched, engine: e, ui: u,
+		logs: u.Logs(ui.LogOptions{
+			Classic: p.Legacy, NoColor: o.noColor, NoPrefix: o.noPrefix, Timestamps: o.timestamps, Project: p.Name,
+			Separator: p.Separator, LongestService: longest, SplitErr: !p.Legacy,
+		}),
+		events: make(chan *api.ContainerEvent, 64), ended: make(chan string, 64), stopDone: make(chan error, 1),
+		broken: make(chan error, 2), late: make(chan string, 64), release: make(chan struct{}),
+		running: map[string]bool{}, drained: map[string]int{}, waiting: map[string][]*api.ContainerEvent{},
+	}
+}
+
+func (s *session) run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if err := s.subscribe(ctx); err != nil {
+		return err
+	}
+	s.follow(ctx)
+	err := approving(s.ui, s.o.yes,
+		func(approved []string, report func(api.Event)) error {
+			s.request.Approved = approved
+			return s.engine.Up(s.upCtx, s.request, report)
+		},
+		func(verb func(func(api.Event)) error) error { return s.start(ctx, verb) })
+	if err == nil || s.stopping {
+		err = s.stay(ctx, err)
+	}
+	return errors.Join(err, s.logs.Close())
+}
+
+// subscribe asks for the containers' events and returns when the subscription stands.
+func (s *session) subscribe(ctx context.Context) error {
+	ready, failed := make(chan struct{}), make(chan error, 1)
+	go func() {
+		err := s.engine.Events(ctx, &api.ProjectSelector{Name: s.o.target.name}, func() { close(ready) }, func(e api.Event) error {
+			if e.Container == nil {
+				return nil
+			}
+			return send(ctx, s.events, e.Container)
+		})
+		failed <- err
+		s.breaks(ctx, err)
+	}()
+	select {
+	case <-ready:
+		return nil
+	case err := <-failed:
+		return err
+	case <-s.o.signals:
+		return context.Canceled
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// follow asks for all that the containers write from now on.
+func (s *session) follow(ctx context.Context) {
+	if len(s.watched) == 0 {
+		return
+	}
+	q := &api.LogsRequest{
+		ProjectSelector: api.ProjectSelector{Name: s.o.target.name, Services: s.watched},
+		Follow:          true, Attach: true, Tail: -1, Since: s.ui.Now(),
+	}
+	go func() {
+		err := s.engine.Logs(ctx, q, func(b api.LogBatch) error {
+			select {
+			case <-s.release:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			if len(b.Data) > 0 {
+				if err := s.logs.Batch(&b); err != nil {
+					return err
+				}
+			}
+			if b.Ended {
+				return send(ctx, s.ended, b.ID)
+			}
+			return nil
+		})
+		s.breaks(ctx, err)
+	}()
+}
+
+func send[T any](ctx context.Context, c chan<- T, v T) error {
+	select {
+	case c <- v:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *session) breaks(ctx context.Context, err error) {
+	if err != nil && ctx.Err() == nil {
+		s.broken <- err
+	}
+}
+
+// start runs the verb with its progress until it is done. On the way the display goes over to lines of containers.
+func (s *session) start(ctx context.Context, verb func(func(api.Event)) error) error {
+	options := s.o.target.progress("up")
+	options.HideLayers = s.o.quietPull
+	progress := s.ui.Progress(options)
+	shown := true
+	finish := func(err error) {
+		if shown {
+			progress.Done(err)
+			shown = false
+		}
+	}
+	// Each attempt has its own channels: one that asked a question is over when the next begins.
+	upEvents, upDone := make(chan api.Event, 64), make(chan error, 1)
+	s.upCtx, s.cancelUp = context.WithCancel(ctx)
+	defer s.cancelUp()
+	go func() {
+		err := verb(func(e api.Event) { upEvents <- e })
+		close(upEvents)
+		upDone <- err
+	}()
+	for {
+		select {
+		case e, ok := <-upEvents:
+			if !ok {
+				err := <-upDone
+				finish(err)
+				if err == nil && !s.stopping {
+					s.attach()
+				}
+				return err
+			}
+			if !shown {
+				s.aside(e)
+				continue
+			}
+			// Lines of a container and a display that redraws don't go together; classic output shows all of the
+			// verb first, as 1.29 did.
+			if s.beginsStart(e) && !options.Classic {
+				finish(nil)
+				s.attach()
+				s.aside(e)
+				continue
+			}
+			progress.Event(e)
+		case sig := <-s.o.signals:
+			if sig == nil {
+				continue
+			}
+			if !s.stopping {
+				s.interrupted()
+				s.cancelUp()
+			}
+		case c := <-s.events:
+			if s.container(c); s.stopping {
+				s.cancelUp()
+			}
+		case id := <-s.ended:
+			s.drain(id)
+		case id := <-s.late:
+			s.overdue(id)
+		}
+	}
+}
+
+func (s *session) beginsStart(e api.Event) bool {
+	return e.Step != nil && e.Step.Verb == "start" && e.Step.Status == "working"
+}
+
+// aside shows what of the verb matters while lines of containers are on the screen.
+func (s *session) aside(e api.Event) {
+	switch {
+	case e.Kind == "warning":
+		s.ui.Warn(e.Text)
+	case e.Kind == "notice":
+		s.ui.Note(e.Text)
+	case e.Step != nil && e.Step.Status == "error" && e.Step.Error != nil:
+		s.logs.Say(" " + strings.ToUpper(e.Step.Object[:1]) + e.Step.Object[1:] + " Error " + e.Step.Error.Message)
+	}
+}
+
+// attach announces what is shown from here on.
+func (s *session) attach() {
+	if s.attached {
+		return
+	}
+	s.attached = true
+	var names []string
+	for _, svc := range s.watched {
+		names = append(names, s.o.target.containersOf(svc)...)
+	}
+	slices.Sort(names)
+	s.logs.Register(names...)
+	if !s.o.target.classic() {
+		options := ui.LogOptions{Project: s.o.target.name, Separator: s.o.target.project.Separator}
+		for i, n := range names {
+			names[i] = options.ShortName(n)
+		}
+	}
+	if len(names) > 0 {
+		s.logs.Say("Attaching to " + strings.Join(names, ", "))
+	}
+	close(s.release)
+}
+
+// stay is with the containers until the session is over.
+func (s *session) stay(ctx context.Context, upErr error) error {
+	if !s.attached {
+		s.attach()
+	}
+	if s.stopping {
+		s.stop(ctx)
+	} else {
+		s.up = true
+		if err := s.takeStock(ctx); err != nil {
+			return err
+		}
+	}
+	for !s.over() {
+		select {
+		case c := <-s.events:
+			s.container(c)
+			if s.stopping && s.cancelEnd == nil {
+				s.stop(ctx)
+			}
+		case id := <-s.ended:
+			s.drain(id)
+		case id := <-s.late:
+			s.overdue(id)
+		case err := <-s.stopDone:
+			s.stopped(ctx, err)
+		case sig := <-s.o.signals:
+			if sig != nil {
+				s.signalled(ctx)
+			}
+		case err := <-s.broken:
+			return err
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	s.flush(ctx)
+	return s.result(upErr)
+}
+
+// takeStock finds out what is running, since what was up to date has no event.
+func (s *session) takeStock(ctx context.Context) error {
+	r, err := s.engine.Containers(ctx, &api.ContainersRequest{ProjectSelector: s.o.target.byName(nil)})
+	if err != nil {
+		return err
+	}
+	s.running = map[string]bool{}
+	for _, c := range r.Containers {
+		if s.lives(c.Service) && !c.Oneoff && (c.State == "running" || c.State == "restarting" || c.State == "paused") {
+			s.running[c.ID] = true
+		}
+	}
+	return nil
+}
+
+// lives says whether the session lasts as long as this service does: those that were named, else those shown, else all.
+func (s *session) lives(service string) bool {
+	if len(s.o.services) > 0 {
+		return slices.Contains(s.o.services, service)
+	}
+	return len(s.watched) == 0 || slices.Contains(s.watched, service)
+}
+
+func (s *session) over() bool {
+	if s.stopping {
+		return s.stopEnded
+	}
+	return s.up && len(s.running) == 0 && len(s.waiting) == 0
+}
+
+// container takes in what happened to a container.
+func (s *session) container(c *api.ContainerEvent) {
+	switch c.Action {
+	case "start":
+		if s.lives(c.Service) {
+			s.running[c.ID] = true
+		}
+	case "die":
+		if !c.Restarting {
+			delete(s.running, c.ID)
+		}
+		if slices.Contains(s.watched, c.Service) {
+			s.announce(c)
+		}
+		s.judge(c)
+	case "destroy":
+		delete(s.running, c.ID)
+	}
+}
+
+// judge decides whether the end of a container is the end of all.
+func (s *session) judge(c *api.ContainerEvent) {
+	if !s.lives(c.Service) && c.Service != s.o.exitCodeFrom {
+		return
+	}
+	if s.o.exitCodeFrom != "" && c.Service == s.o.exitCodeFrom && !s.exitKnown {
+		s.exitCode, s.exitKnown = c.ExitCode, true
+	}
+	if s.stopping || !s.o.abortOnExit && !(s.o.abortOnFailure && c.ExitCode != 0) {
+		return
+	}
+	if s.o.exitCodeFrom == "" {
+		s.exitCode = c.ExitCode
+	}
+	s.stopping = true
+	s.tell("Aborting on container exit...")
+}
+
+// announce says that a container has ended, once its lines are all there.
+func (s *session) announce(c *api.ContainerEvent) {
+	if s.drained[c.ID] > 0 {
+		s.drained[c.ID]--
+		s.sayExit(c)
+		return
+	}
+	s.waiting[c.ID] = append(s.waiting[c.ID], c)
+	time.AfterFunc(exitGrace, func() {
+		select {
+		case s.late <- c.ID:
+		default: // the session is long over
+		}
+	})
+}
+
+func (s *session) drain(id string) {
+	if len(s.waiting[id]) == 0 {
+		s.drained[id]++
+		return
+	}
+	s.overdue(id)
+}
+
+func (s *session) overdue(id string) {
+	queue := s.waiting[id]
+	if len(queue) == 0 {
+		return
+	}
+	s.sayExit(queue[0])
+	if s.waiting[id] = queue[1:]; len(queue) == 1 {
+		delete(s.waiting, id)
+	}
+}
+
+func (s *session) sayExit(c *api.ContainerEvent) {
+	text := fmt.Sprintf("exited with code %d", c.ExitCode)
+	if c.Restarting {
+		text += " (restarting)"
+	}
+	s.logs.Status(c.Name, text)
+}
+
+// tell says something about the session itself.
+func (s *session) tell(text string) {
+	if s.o.target.classic() {
+		s.logs.Say(text)
+		return
+	}
+	fmt.Fprintln(s.ui.Err(), text)
+}
+
+func (s *session) interrupted() {
+	s.stopping, s.interrupt = true, true
+	s.tell("Gracefully stopping... (press Ctrl+C again to force)")
+}
+
+func (s *session) signalled(ctx context.Context) {
+	switch {
+	case !s.stopping:
+		s.interrupted()
+		s.stop(ctx)
+	case s.cancelEnd != nil && !s.killed:
+		// The engine does one verb at a time on a project: the stop has to go first.
+		s.killed, s.interrupt = true, true
+		s.cancelEnd()
+	}
+}
+
+// stop asks the engine to stop the services that were brought up.
+func (s *session) stop(ctx context.Context) { s.finish(ctx, "stop", s.o.timeout.value) }
+
+func (s *session) finish(ctx context.Context, verb string, timeout *time.Duration) {
+	ctx, s.cancelEnd = context.WithCancel(ctx)
+	plain := s.ui
+	if plain.Mode() == ui.ModeTTY {
+		// What containers write while they stop is between these lines.
+		plain = plain.With(func(c *ui.Config) { c.Progress = ui.ModePlain })
+	}
+	q := &api.SignalRequest{ProjectSelector: s.o.target.byName(s.o.services), Verb: verb, Timeout: timeout, Parallel: s.o.parallel}
+	go func() {
+		s.stopDone <- show(plain, s.o.target.progress(verb), false, func(report func(api.Event)) error {
+			return s.engine.Signal(ctx, q, report)
+		})
+	}()
+}
+
+func (s *session) stopped(ctx context.Context, err error) {
+	if s.killed && ctx.Err() == nil && errors.Is(err, context.Canceled) {
+		s.finish(ctx, "kill", nil)
+		return
+	}
+	s.cancelEnd()
+	s.stopEnded, s.stopErr = true, err
+}
+
+// flush gives the last lines and exits time to come.
+func (s *session) flush(ctx context.Context) {
+	timer := time.NewTimer(exitGrace)
+	defer timer.Stop()
+	for len(s.waiting) > 0 || s.stopping && len(s.running) > 0 {
+		select {
+		case c := <-s.events:
+			s.container(c)
+		case id := <-s.ended:
+			s.drain(id)
+		case <-timer.C:
+			for id := range s.waiting {
+				s.overdue(id)
+			}
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *session) result(upErr error) error {
+	if upErr != nil && !s.interrupt {
+		return upErr
+	}
+	if s.stopErr != nil && !errors.Is(s.stopErr, context.Canceled) {
+		return s.stopErr
+	}
+	if s.interrupt {
+		if s.o.target.classic() {
+			return nil
+		}
+		return &ui.Exit{Code: ui.Interrupted}
+	}
+	if s.exitCode != 0 {
+		return &ui.Exit{Code: s.exitCode}
+	}
+	if s.o.exitCodeFrom != "" && !s.exitKnown && s.o.target.classic() {
+		return &ui.Exit{Code: 2}
+	}
+	return nil
+}

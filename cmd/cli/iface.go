@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"context"
+	"io"
+
+	"berth/engine/api"
+	"berth/engine/client"
+)
+
+// Engine is what commands ask of the engine; engine/client's Client is one.
+type Engine interface {
+	Up(context.Context, *api.UpRequest, func(api.Event)) error
+	Down(context.Context, *api.DownRequest, func(api.Event)) error
+	Signal(context.Context, *api.SignalRequest, func(api.Event)) error
+	Pull(context.Context, *api.PullRequest, func(api.Event)) error
+	Containers(context.Context, *api.ContainersRequest) (*api.ContainersResponse, error)
+	Projects(context.Context) (*api.ProjectsResponse, error)
+	KeptProject(ctx context.Context, name string) (*api.KeptProjectResponse, error)
+	Volumes(context.Context, *api.ProjectSelector) (*api.VolumesResponse, error)
+	Top(context.Context, *api.ProjectSelector) (*api.TopResponse, error)
+	Logs(context.Context, *api.LogsRequest, func(api.LogBatch) error) error
+	Events(ctx context.Context, q *api.ProjectSelector, ready func(), f func(api.Event) error) error
+	Wait(context.Context, *api.WaitRequest, func(api.WaitResult)) error
+	Exec(context.Context, *api.ExecStart) (Stream, error)
+	Run(context.Context, *api.RunStart) (Stream, error)
+	Version(context.Context) (*api.VersionResponse, error)
+	Shutdown(context.Context, *api.ShutdownRequest) (*api.ShutdownResponse, error)
+	Images(context.Context) (*api.ImagesResponse, error)
+	ImageTag(context.Context, *api.ImageTagRequest) error
+	ImageRemove(context.Context, *api.ImageRemoveRequest) (*api.ImageRemoveResponse, error)
+	ImageLoad(context.Context, io.Reader) (*api.ImageLoadResponse, error)
+	ImageSave(context.Context, *api.ImageSaveRequest, io.Writer) error
+	Close() error
+}
+
+// Stream is a two-way call.
+type Stream interface {
+	Send(api.Frame) error
+	Recv() (api.Frame, error)
+	CloseSend() error
+}
+
+// clientEngine is a Client whose streams are of this package's interface.
+type clientEngine struct{ *client.Client }
+
+func (e clientEngine) Exec(ctx context.Context, q *api.ExecStart) (Stream, error) {
+	return e.Client.Exec(ctx, q)
+}
+
+func (e clientEngine) Run(ctx context.Context, q *api.RunStart) (Stream, error) {
+	return e.Client.Run(ctx, q)
+}

@@ -1,0 +1,285 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// board is the state of a redrawn progress display; lines makes its picture. It does no I/O.
+type board struct {
+	options ProgressOptions
+	order   []*task
+	byID    map[string]*task
+}
+
+// task is one line. Layers of an image are tasks of the image, not of the board.
+type task struct {
+	id             string
+	state          state
+	text, details  string
+	current, total int64
+	start, end     time.Time
+	layers         []*task
+	layerByID      map[string]*task
+	// received samples how much of an image has come, for the rate.
+	rateFrom  time.Time
+	rateBytes int64
+	rate      float64 // bytes per second
+}
+
+// view is how to draw: limit is the number of lines there is room for (0: any).
+type view struct {
+	cols, limit int
+	now         time.Time
+	color       bool
+	last        bool
+}
+
+func newBoard(o ProgressOptions) board { return board{options: o, byID: map[string]*task{}} }
+
+func (b *board) empty() bool { return len(b.order) == 0 }
+
+func (b *board) apply(u update, now time.Time) {
+	if u.parent != "" {
+		if b.options.HideLayers {
+			return
+		}
+		parent := b.task(u.parent, now)
+		l, ok := parent.layerByID[u.id]
+		if !ok {
+			l = &task{id: u.id, start: now}
+			if parent.layerByID == nil {
+				parent.layerByID = map[string]*task{}
+			}
+			parent.layerByID[u.id] = l
+			parent.layers = append(parent.layers, l)
+		}
+		l.set(u, now)
+		parent.sample(now)
+		return
+	}
+	b.task(u.id, now).set(u, now)
+}
+
+func (b *board) task(id string, now time.Time) *task {
+	t, ok := b.byID[id]
+	if !ok {
+		t = &task{id: id, start: now}
+		if strings.HasPrefix(id, "Image ") {
+			t.text = "Pulling"
+		}
+		b.byID[id] = t
+		b.order = append(b.order, t)
+	}
+	return t
+}
+
+func (t *task) set(u update, now time.Time) {
+	if u.state == working {
+		t.end = time.Time{}
+	} else if t.end.IsZero() || t.state != u.state {
+		t.end = now
+	}
+	t.state, t.text, t.details = u.state, u.text, u.details
+	// Reports of one layer can overtake each other; what has come stays.
+	if u.total > 0 {
+		t.total = u.total
+	}
+	if u.current > t.current || u.text == "Extracting" {
+		t.current = u.current
+	}
+	if u.state == done && t.total > 0 {
+		t.current = t.total
+	}
+}
+
+const rateWindow = time.Second
+
+func (t *task) sample(now time.Time) {
+	current, _, _ := t.sum()
+	if t.rateFrom.IsZero() {
+		t.rateFrom, t.rateBytes = now, current
+		return
+	}
+	if span := now.Sub(t.rateFrom); span >= rateWindow {
+		t.rate = float64(current-t.rateBytes) / span.Seconds()
+		t.rateFrom, t.rateBytes = now, current
+	}
+}
+
+// sum adds up the layers; known says that all of them have told their size.
+func (t *task) sum() (current, total int64, known bool) {
+	known = len(t.layers) > 0
+	for _, l := range t.layers {
+		if l.state == working && l.total == 0 {
+			known = false
+		}
+		if l.text == "Extracting" {
+			current += l.total // it has come
+		} else {
+			current += l.current
+		}
+		total += l.total
+	}
+	return min(current, total), total, known && total > 0
+}
+
+var spinnerFrames = [...]string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"}
+
+var fillFrames = [...]string{"⠀", "⡀", "⣀", "⣄", "⣤", "⣦", "⣶", "⣷", "⣿"}
+
+func (b *board) lines(v view) []string {
+	finished := 0
+	width := 0
+	for _, t := range b.order {
+		if t.state != working {
+			finished++
+		}
+		width = max(width, utf8.RuneCountInString(t.id))
+	}
+	if v.cols > 0 {
+		width = min(width, max(v.cols-24, 8))
+	}
+	p := newPalette(v.color)
+	out := []string{fmt.Sprintf("[+] %s %d/%d", b.options.Operation, finished, len(b.order))}
+	tasks := b.order
+	hidden := 0
+	if v.limit > 0 && len(tasks) > v.limit-1 {
+		tasks, hidden = pick(tasks, max(v.limit-2, 1))
+	}
+	room := -1
+	if v.limit > 0 {
+		room = v.limit - 1 - len(tasks)
+	}
+	for _, t := range tasks {
+		out = append(out, t.line(v, p, width, " "))
+		if v.last || t.state != working {
+			continue
+		}
+		for _, l := range t.layers {
+			if room == 0 {
+				break
+			}
+			room--
+			out = append(out, l.layerLine(v, p, width))
+		}
+	}
+	if hidden > 0 {
+		out = append(out, fmt.Sprintf("   ... and %d more", hidden))
+	}
+	return out
+}
+
+// pick chooses n tasks in their order: what goes wrong and what is at work first, then the latest.
+func pick(tasks []*task, n int) (chosen []*task, hidden int) {
+	take := map[*task]bool{}
+	for _, want := range []func(*task) bool{
+		func(t *task) bool { return t.state == failed },
+		func(t *task) bool { return t.state == working },
+		func(*task) bool { return true },
+	} {
+		for i := len(tasks) - 1; i >= 0 && len(take) < n; i-- {
+			if want(tasks[i]) {
+				take[tasks[i]] = true
+			}
+		}
+	}
+	for _, t := range tasks {
+		if take[t] {
+			chosen = append(chosen, t)
+		}
+	}
+	return chosen, len(tasks) - len(chosen)
+}
+
+func (t *task) mark(v view, p palette) string {
+	switch t.state {
+	case done:
+		return p.success("✔")
+	case warned:
+		return p.warning("!")
+	case failed:
+		return p.failure("✘")
+	}
+	return p.info(spinnerFrames[int(v.now.Sub(t.start)/(100*time.Millisecond))%len(spinnerFrames)])
+}
+
+func (t *task) paint(p palette) paint {
+	switch t.state {
+	case done:
+		return p.success
+	case warned:
+		return p.warning
+	case failed:
+		return p.failure
+	}
+	return plainPaint
+}
+
+func (t *task) elapsed(now time.Time) string {
+	end := t.end
+	if end.IsZero() {
+		end = now
+	}
+	return fmt.Sprintf("%.1fs", max(end.Sub(t.start), 0).Seconds())
+}
+
+// line is " ✔ Container shop-web-1  Started       0.4s", cut and filled to the width of the terminal.
+func (t *task) line(v view, p palette, width int, margin string) string {
+	id := Ellipsis(t.id, width)
+	id += strings.Repeat(" ", max(width-utf8.RuneCountInString(id), 0))
+	middle := t.text
+	if t.state == working && len(t.layers) > 0 {
+		middle = t.bar()
+	}
+	if t.details != "" {
+		middle += " " + t.details
+	}
+	timer := t.elapsed(v.now)
+	fixed := utf8.RuneCountInString(margin) + 2 + utf8.RuneCountInString(id) + 1
+	if v.cols > 0 {
+		middle = Ellipsis(middle, max(v.cols-fixed-utf8.RuneCountInString(timer)-2, 0))
+	}
+	gap := " "
+	if v.cols > 0 {
+		gap = strings.Repeat(" ", max(v.cols-fixed-utf8.RuneCountInString(middle)-utf8.RuneCountInString(timer)-1, 1))
+	}
+	return margin + t.mark(v, p) + " " + id + " " + t.paint(p)(middle) + gap + p.timer(timer)
+}
+
+// bar is "[⣿⣷⠀] 12.1MB / 40MB  5.2MB/s".
+func (t *task) bar() string {
+	var s strings.Builder
+	s.WriteString("[")
+	for _, l := range t.layers {
+		fill := 0
+		switch {
+		case l.state == done:
+			fill = len(fillFrames) - 1
+		case l.total > 0:
+			fill = int(int64(len(fillFrames)-1) * min(l.current, l.total) / l.total)
+		}
+		s.WriteString(fillFrames[fill])
+	}
+	s.WriteString("]")
+	if current, total, known := t.sum(); known {
+		fmt.Fprintf(&s, " %s / %s", HumanSize(current), HumanSize(total))
+		if t.rate > 0 && current < total {
+			fmt.Fprintf(&s, "  %s/s", HumanSize(int64(t.rate)))
+		}
+	} else {
+		s.WriteString(" " + t.text)
+	}
+	return s.String()
+}
+
+func (t *task) layerLine(v view, p palette, width int) string {
+	shown := *t
+	shown.layers = nil
+	if t.state == working && t.total > 0 {
+		shown.text = fmt.Sprintf("%-12s %s / %s", t.text, HumanSize(t.current), HumanSize(t.total))
+	}
+	return shown.line(v, p, width-2, "   ")
+}

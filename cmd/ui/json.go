@@ -1,0 +1,59 @@
+package ui
+
+import (
+	"encoding/json"
+	"io"
+
+	"berth/engine/api"
+)
+
+// jsonProgress writes an object a line, with the keys of docker compose.
+type jsonProgress struct {
+	enc       *json.Encoder
+	options   ProgressOptions
+	translate *translator
+}
+
+type jsonLine struct {
+	DryRun   bool   `json:"dry-run,omitempty"`
+	Tail     bool   `json:"tail,omitempty"`
+	ID       string `json:"id,omitempty"`
+	ParentID string `json:"parent_id,omitempty"`
+	Status   string `json:"status,omitempty"`
+	Text     string `json:"text,omitempty"`
+	Details  string `json:"details,omitempty"`
+	Current  int64  `json:"current,omitempty"`
+	Total    int64  `json:"total,omitempty"`
+	Percent  int    `json:"percent,omitempty"`
+}
+
+func newJSONProgress(w io.Writer, o ProgressOptions) *jsonProgress {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return &jsonProgress{enc: enc, options: o, translate: newTranslator(o)}
+}
+
+func (p *jsonProgress) Event(e api.Event) {
+	if kind, text := spoken(e); text != "" {
+		status := "Working"
+		if kind == "warning" {
+			status = "Warning"
+		}
+		p.write(jsonLine{Status: status, Text: text})
+	}
+	for _, u := range p.translate.translate(e) {
+		l := jsonLine{ID: u.id, ParentID: u.parent, Text: u.text, Details: u.details, Current: u.current, Total: u.total}
+		l.Status = [...]string{working: "Working", done: "Done", warned: "Warning", failed: "Error"}[u.state]
+		if u.total > 0 {
+			l.Percent = int(u.current * 100 / u.total)
+		}
+		p.write(l)
+	}
+}
+
+func (p *jsonProgress) write(l jsonLine) {
+	l.DryRun = p.options.DryRun
+	_ = p.enc.Encode(l)
+}
+
+func (p *jsonProgress) Done(error) {}

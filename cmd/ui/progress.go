@@ -1,0 +1,83 @@
+package ui
+
+import (
+	"fmt"
+	"strings"
+
+	"berth/engine/api"
+)
+
+// Progress shows what a verb does. Event and Done are called by one goroutine at a time.
+type Progress interface {
+	Event(api.Event)
+	// Done shows the last state and ends the display; err is how the verb ended.
+	Done(err error)
+}
+
+// ProgressOptions say what is shown.
+type ProgressOptions struct {
+	// Operation is the verb: "up", "down", "stop" ...
+	Operation string
+	// Classic is the look of docker-compose 1.29.
+	Classic bool
+	DryRun  bool
+	// NoStart: containers are only made.
+	NoStart bool
+	// HideLayers leaves out what happens inside an image (--quiet-pull).
+	HideLayers bool
+	// ContainersOf names the containers of a service that the file asks for.
+	ContainersOf func(service string) []string
+}
+
+// Progress gives a display for one verb.
+func (u *UI) Progress(o ProgressOptions) Progress {
+	w := u.status()
+	mode := u.Mode()
+	talk := talker{ui: u}
+	switch {
+	case mode == ModeQuiet:
+		return &quiet{talk: talk}
+	case mode == ModeJSON:
+		return newJSONProgress(w, o)
+	case o.Classic:
+		return newClassic(w, mode == ModeTTY && u.statusTTY(), u.colored(u.statusTTY()), o, talk)
+	case mode == ModeTTY:
+		cols := u.cfg.Size
+		tick, stop := u.cfg.Tick()
+		return startTTY(w, u.colored(true), o, cols, u.cfg.Now, tick, stop)
+	}
+	return &plain{w: w, options: o, translate: newTranslator(o), said: map[string]string{}, talk: talk}
+}
+
+// talker says what isn't about a single thing: notices, warnings, orphans.
+type talker struct{ ui *UI }
+
+func (t talker) say(e api.Event) {
+	if kind, text := spoken(e); text != "" {
+		t.ui.remark(kind, text)
+	}
+}
+
+// spoken gives the words of an event that is for reading.
+func spoken(e api.Event) (kind, text string) {
+	switch e.Kind {
+	case "notice":
+		return "note", e.Text
+	case "warning":
+		return "warning", e.Text
+	case "orphans":
+		if len(e.Names) > 0 {
+			return "warning", fmt.Sprintf("containers of services that are not in the file (orphans): %s; --remove-orphans removes them", strings.Join(e.Names, ", "))
+		}
+	}
+	return "", ""
+}
+
+type quiet struct{ talk talker }
+
+func (q *quiet) Event(e api.Event) {
+	if e.Kind == "warning" {
+		q.talk.say(e)
+	}
+}
+func (q *quiet) Done(error) {}

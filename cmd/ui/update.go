@@ -1,0 +1,251 @@
+package ui
+
+import (
+	"strings"
+	"time"
+
+	"berth/engine/api"
+)
+
+type state int
+
+const (
+	working state = iota
+	done
+	warned
+	failed
+)
+
+// update is a change of one line of progress. What a line is about is its ID: "Container shop-web-1", "Image mariadb".
+type update struct {
+	id, parent     string
+	state          state
+	text, details  string
+	current, total int64
+	at             time.Time
+}
+
+// translator makes updates out of the engine's events. It folds the steps of a replacement into one line and shows waits on
+// the lines of the containers that are waited for.
+type translator struct {
+	containersOf func(service string) []string
+	// restart: stop and start are one "Restarting".
+	restart   bool
+	replaced  map[string]bool // objects that are replaced
+	byService map[string][]string
+	created   map[string]bool
+}
+
+func newTranslator(o ProgressOptions) *translator {
+	return &translator{
+		containersOf: o.ContainersOf, restart: o.Operation == "restart",
+		replaced: map[string]bool{}, byService: map[string][]string{}, created: map[string]bool{},
+	}
+}
+
+func (t *translator) translate(e api.Event) []update {
+	switch {
+	case e.Step != nil:
+		return t.step(e.Step, e.Time)
+	case e.Pull != nil:
+		return []update{pull(e.Pull, e.Time)}
+	case e.Verdict != nil:
+		return t.verdict(e.Verdict, e.Time)
+	}
+	return nil
+}
+
+// title gives "Container shop-web-1" for "container shop-web-1".
+func title(object string) string {
+	if object == "" {
+		return ""
+	}
+	return strings.ToUpper(object[:1]) + object[1:]
+}
+
+func (t *translator) verdict(v *api.Verdict, at time.Time) []update {
+	if !strings.HasPrefix(v.Object, "container ") {
+		return nil
+	}
+	switch v.Outcome {
+	case "replace":
+		t.replaced[v.Object] = true
+	case "keep":
+		return []update{{id: title(v.Object), state: done, text: "Running", at: at}}
+	}
+	return nil
+}
+
+func (t *translator) step(s *api.StepEvent, at time.Time) []update {
+	if s.Verb == "wait" {
+		return t.wait(s, at)
+	}
+	t.remember(s)
+	u := update{id: title(s.Object), at: at}
+	words := wordsOf(s.Verb)
+	if t.restart && (s.Verb == "stop" || s.Verb == "start") {
+		words = [2]string{"Restarting", "Restarted"}
+		if s.Verb == "stop" && s.Status == "done" || s.Verb == "start" && s.Status == "working" {
+			return nil
+		}
+	}
+	if t.replaced[s.Object] && (s.Verb == "stop" || s.Verb == "remove" || s.Verb == "create") && s.Status != "error" {
+		words = [2]string{"Recreate", "Recreated"}
+		if s.Status == "done" && s.Verb != "create" || t.created[s.Object] {
+			return nil
+		}
+	}
+	if s.Verb == "create" && s.Status == "done" {
+		t.created[s.Object] = true
+	}
+	switch s.Status {
+	case "working":
+		u.text = words[0]
+	case "done":
+		u.state, u.text = done, words[1]
+	case "skipped":
+		u.state, u.text = warned, "Skipped"
+	case "error":
+		u.state, u.text = failed, "Error"
+		if s.Error != nil {
+			u.details = firstLine(s.Error.Message)
+		}
+	}
+	return []update{u}
+}
+
+// remember learns which container belongs to which service.
+func (t *translator) remember(s *api.StepEvent) {
+	name, ok := strings.CutPrefix(s.Object, "container ")
+	if !ok || s.Service == "" {
+		return
+	}
+	for _, n := range t.byService[s.Service] {
+		if n == name {
+			return
+		}
+	}
+	t.byService[s.Service] = append(t.byService[s.Service], name)
+}
+
+func (t *translator) wait(s *api.StepEvent, at time.Time) []update {
+	service := s.Service
+	condition := ""
+	if rest, ok := strings.CutPrefix(s.Object, "service "); ok {
+		name, after, _ := strings.Cut(rest, " (")
+		condition = strings.TrimSuffix(after, ")")
+		if service == "" {
+			service = name
+		}
+	}
+	if condition == "service_started" {
+		return nil
+	}
+	u := update{at: at}
+	switch s.Status {
+	case "working":
+		u.text = "Waiting"
+	case "done":
+		u.state, u.text = done, "Healthy"
+		if condition == "service_completed_successfully" {
+			u.text = "Exited"
+		}
+	case "skipped":
+		return nil
+	case "error":
+		u.state, u.text = failed, "Error"
+		if s.Error != nil {
+			u.details = firstLine(s.Error.Message)
+		}
+	}
+	names := t.byService[service]
+	if len(names) == 0 && t.containersOf != nil {
+		names = t.containersOf(service)
+	}
+	if len(names) == 0 {
+		u.id = "Service " + service
+		return []update{u}
+	}
+	var all []update
+	for _, n := range names {
+		one := u
+		one.id = "Container " + n
+		all = append(all, one)
+	}
+	return all
+}
+
+func wordsOf(verb string) [2]string {
+	switch verb {
+	case "create":
+		return [2]string{"Creating", "Created"}
+	case "start":
+		return [2]string{"Starting", "Started"}
+	case "stop":
+		return [2]string{"Stopping", "Stopped"}
+	case "kill":
+		return [2]string{"Killing", "Killed"}
+	case "remove":
+		return [2]string{"Removing", "Removed"}
+	case "pause":
+		return [2]string{"Pausing", "Paused"}
+	case "unpause":
+		return [2]string{"Unpausing", "Unpaused"}
+	case "pull":
+		return [2]string{"Pulling", "Pulled"}
+	}
+	if verb == "" {
+		return [2]string{"Working", "Done"}
+	}
+	return [2]string{title(verb), title(verb)}
+}
+
+func pull(p *api.PullEvent, at time.Time) update {
+	u := update{id: "Image " + p.Ref, current: p.Current, total: p.Total, at: at}
+	layer := p.Layer != ""
+	if layer {
+		u.parent, u.id = u.id, shortLayer(p.Layer)
+	}
+	switch p.Status {
+	case "downloading":
+		u.text = "Downloading"
+	case "extracting":
+		u.text = "Extracting"
+	case "done":
+		u.state, u.text = done, "Pulled"
+		if layer {
+			u.text = "Pull complete"
+		}
+	case "exists":
+		u.state, u.text = done, "Exists"
+		if layer {
+			u.text = "Already exists"
+		}
+	case "error":
+		u.state, u.text = failed, "Error"
+	default:
+		u.text = "Pulling"
+		if layer {
+			u.text = "Waiting"
+		}
+	}
+	if !layer && u.state == working {
+		u.text, u.current, u.total = "Pulling", 0, 0
+	}
+	return u
+}
+
+func shortLayer(digest string) string {
+	if _, hex, ok := strings.Cut(digest, ":"); ok {
+		digest = hex
+	}
+	if len(digest) > 12 {
+		digest = digest[:12]
+	}
+	return digest
+}
+
+func firstLine(s string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(s), "\n")
+	return line
+}
