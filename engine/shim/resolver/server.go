@@ -1,0 +1,238 @@
+package resolver
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/netplan/dns"
+	"berth/netplan/netns"
+)
+
+const (
+	maxQuery = 1500 // no client's query is longer over UDP
+	maxReply = 4096
+	// A TCP connection is closed when nothing was asked over it for tcpIdle; a namespace has tcpMost at once.
+	tcpIdle = 10 * time.Second
+	tcpMost = 64
+)
+
+var address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 11}), 53)
+
+// room for a reply is lent to all servers from one pool, as an idle one needs none.
+type room struct{ b [maxReply]byte }
+
+// server has the sockets in one network namespace. Its goroutines end with close.
+type server struct {
+	clients
+	key     nsKey
+	log     *slog.Logger
+	forward *forwarder
+
+	udp    *net.UDPConn
+	tcp    *net.TCPListener
+	once   sync.Once
+	rotate atomic.Uint32
+	rooms  *sync.Pool
+	conns  atomic.Int32
+	ctx    context.Context // of the server's life
+	cancel context.CancelFunc
+}
+
+// listen opens the sockets inside the namespace.
+func (s *server) listen(path string) error {
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		cerr := c.Control(func(fd uintptr) {
+			// The loopback link may not be up yet; and a name server in the container that asks for
+			// sharing as well may have the same port on every address.
+			err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1),
+				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+		})
+		return errors.Join(cerr, err)
+	}}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	err := netns.Do(path, func() error {
+		udp, err := lc.ListenPacket(context.Background(), "udp4", address.String())
+		if err != nil {
+			return err
+		}
+		tcp, err := lc.Listen(context.Background(), "tcp4", address.String())
+		if err != nil {
+			udp.Close()
+			return err
+		}
+		s.udp, s.tcp = udp.(*net.UDPConn), tcp.(*net.TCPListener)
+		return nil
+	})
+	if err != nil {
+		s.cancel()
+	}
+	return err
+}
+
+func (s *server) start() {
+	s.once.Do(func() {
+		go s.serveUDP()
+		go s.serveTCP()
+	})
+}
+
+func (s *server) close() {
+	s.cancel()
+	s.udp.Close()
+	s.tcp.Close()
+}
+
+func (s *server) serveUDP() {
+	var buf [maxQuery]byte
+	for {
+		n, from, err := s.udp.ReadFromUDPAddrPort(buf[:])
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue // an ICMP error about a reply that nobody waited for
+		}
+		s.answerUDP(buf[:n], from)
+	}
+}
+
+func (s *server) answerUDP(msg []byte, from netip.AddrPort) {
+	r, _ := s.rooms.Get().(*room)
+	if r == nil {
+		r = new(room)
+	}
+	defer s.rooms.Put(r)
+	who, table := s.who()
+	reply, verdict := table.Answer(r.b[:0], who.container, msg, s.rotate.Add(1), false)
+	switch verdict {
+	case dns.Reply:
+		_, _ = s.udp.WriteToUDPAddrPort(reply, from)
+	case dns.Forward:
+		q := append([]byte(nil), msg...)
+		if !s.forward.begin() {
+			_, _ = s.udp.WriteToUDPAddrPort(dns.Fail(r.b[:0], q), from)
+			return
+		}
+		go func() {
+			defer s.forward.end()
+			_, _ = s.udp.WriteToUDPAddrPort(s.elsewhere(table, who, q, false), from)
+		}()
+	}
+}
+
+// who is the container that queries are answered for, and what is known now.
+func (s *server) who() (client, *dns.Table) {
+	list := *s.list.Load()
+	var first client
+	var table *dns.Table
+	for i, c := range list {
+		t, err := c.zone.Table()
+		if err != nil && s.broken.CompareAndSwap(false, true) {
+			s.log.Warn("a zone can't be read, the last one stays in use", "error", err)
+		}
+		if i == 0 {
+			first, table = c, t
+		}
+		if t.Knows(c.container) {
+			return c, t
+		}
+	}
+	if table == nil {
+		table = dns.Compile(dns.Zone{}) // the last container has just left
+	}
+	return first, table
+}
+
+// elsewhere gets the reply to a query that is not ours.
+func (s *server) elsewhere(table *dns.Table, who client, q []byte, tcp bool) []byte {
+	servers, inside := table.Upstreams(who.container)
+	if len(servers) == 0 {
+		return dns.Refuse(nil, q)
+	}
+	path := ""
+	if inside {
+		path = who.netns
+	}
+	reply := s.forward.ask(servers, path, tcp, q)
+	if reply == nil {
+		return dns.Fail(nil, q)
+	}
+	return reply
+}
+
+func (s *server) serveTCP() {
+	for {
+		conn, err := s.tcp.AcceptTCP()
+		if errors.Is(err, net.ErrClosed) {
+			return
+		}
+		if err != nil {
+			continue
+		}
+		if s.conns.Add(1) > tcpMost {
+			s.conns.Add(-1)
+			conn.Close()
+			continue
+		}
+		go func() {
+			defer s.conns.Add(-1)
+			defer conn.Close()
+			defer context.AfterFunc(s.ctx, func() { conn.Close() })()
+			s.serveConn(conn)
+		}()
+	}
+}
+
+func (s *server) serveConn(conn *net.TCPConn) {
+	for {
+		if err := conn.SetDeadline(time.Now().Add(tcpIdle)); err != nil {
+			return
+		}
+		msg, err := readTCP(conn)
+		if err != nil {
+			return
+		}
+		who, table := s.who()
+		reply, verdict := table.Answer(nil, who.container, msg, s.rotate.Add(1), true)
+		switch {
+		case verdict == dns.Drop:
+			return
+		case verdict == dns.Forward && s.forward.begin():
+			reply = s.elsewhere(table, who, msg, true)
+			s.forward.end()
+		case verdict == dns.Forward:
+			reply = dns.Fail(nil, msg)
+		}
+		if err := writeTCP(conn, reply); err != nil {
+			return
+		}
+	}
+}
+
+// readTCP reads a message with its length before it.
+func readTCP(r io.Reader) ([]byte, error) {
+	var n [2]byte
+	if _, err := io.ReadFull(r, n[:]); err != nil {
+		return nil, err
+	}
+	msg := make([]byte, binary.BigEndian.Uint16(n[:]))
+	_, err := io.ReadFull(r, msg)
+	return msg, err
+}
+
+func writeTCP(w io.Writer, msg []byte) error {
+	_, err := w.Write(append(binary.BigEndian.AppendUint16(make([]byte, 0, 2+len(msg)), uint16(len(msg))), msg...))
+	return err
+}
