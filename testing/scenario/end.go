@@ -1,0 +1,176 @@
+package scenario
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"golang.org/x/sys/unix"
+
+	"berth/engine/client"
+	"berth/testing/host"
+)
+
+var errStillThere = errors.New("it is still there")
+
+type statusError struct {
+	url    string
+	status int
+	body   string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("%s: status %d: %.300s", e.url, e.status, e.body)
+}
+
+func running(pid int) bool { return unix.Kill(pid, 0) == nil && !zombie(pid) }
+
+// zombie: an engine that this process's children started has PID 1 as its parent, which may take its time.
+func zombie(pid int) bool {
+	text, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
+	if err != nil {
+		return true
+	}
+	at := strings.LastIndexByte(string(text), ')')
+	return at >= 0 && strings.HasPrefix(string(text[at+1:]), " Z")
+}
+
+// end takes the scenario off the host and fails the test if anything of it stays.
+func (s *Scenario) end() {
+	if s.Failed() {
+		s.Log(s.engineLog())
+	}
+	for _, f := range s.folders {
+		if !f.used {
+			continue
+		}
+		if r := f.run(context.Background(), []string{"-p", f.Name, "down", "-v", "--remove-orphans", "-t", "1"}); r.Code != 0 {
+			s.Errorf("clean up: %s", r)
+		}
+	}
+	if s.engineRuns() {
+		s.auditEngine()
+		r := s.base().run(context.Background(), []string{"engine", "stop", "--all"})
+		if r.Code != 0 {
+			s.Errorf("clean up: %s", r)
+		}
+	}
+	left := s.left()
+	for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = s.left() {
+		time.Sleep(50 * time.Millisecond)
+	}
+	if len(left) > 0 {
+		s.Errorf("the host is not as it was before:\n%s\n%s", strings.Join(left, "\n"), s.engineLog())
+		s.force(left)
+	}
+	if err := os.RemoveAll(s.dir); err != nil {
+		s.Errorf("clean up: %v", err)
+	}
+}
+
+func (s *Scenario) left() []string {
+	after, err := host.Observe(s.scope())
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return s.before.Changes(after)
+}
+
+func (s *Scenario) engineRuns() bool {
+	c, err := client.Connect(context.Background(), client.Config{Root: s.Root, State: s.State, Config: s.Config, NoStart: true})
+	if err != nil {
+		return false
+	}
+	_ = c.Close()
+	return true
+}
+
+// auditEngine looks at what containerd still has when no project is left: images and their layers may stay.
+func (s *Scenario) auditEngine() {
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	c, err := containerd.New(client.Socket(s.State), containerd.WithTimeout(10*time.Second))
+	if err != nil {
+		s.Errorf("audit the engine: %v", err)
+		return
+	}
+	defer c.Close()
+	spaces, err := c.NamespaceService().List(ctx)
+	if err != nil {
+		s.Errorf("audit the engine: %v", err)
+		return
+	}
+	for _, space := range spaces {
+		ctx := namespaces.WithNamespace(ctx, space)
+		list, err := c.Containers(ctx)
+		if err != nil {
+			s.Errorf("audit the engine: %v", err)
+		}
+		for _, one := range list {
+			s.Errorf("left behind: container %s in namespace %s", one.ID(), space)
+		}
+		leases, err := c.LeasesService().List(ctx)
+		if err != nil {
+			s.Errorf("audit the engine: %v", err)
+		}
+		for _, one := range leases {
+			s.Errorf("left behind: lease %s in namespace %s", one.ID, space)
+		}
+		for _, snapshotter := range []string{"overlayfs", "native"} {
+			err := c.SnapshotService(snapshotter).Walk(ctx, func(_ context.Context, i snapshots.Info) error {
+				if i.Kind != snapshots.KindCommitted {
+					s.Errorf("left behind: snapshot %s (%v) in namespace %s", i.Name, i.Kind, space)
+				}
+				return nil
+			})
+			if err != nil && !strings.Contains(err.Error(), "not loaded") && !strings.Contains(err.Error(), "not found") {
+				s.Errorf("audit the engine's %s snapshots: %v", snapshotter, err)
+			}
+		}
+	}
+}
+
+// force ends the processes and mounts that a failed scenario left, so that the next ones meet a clean host. They
+// are known by this scenario's own folders. Links and rules go with the network namespace.
+func (s *Scenario) force(left []string) {
+	for _, line := range left {
+		fields := strings.Fields(line) // "left behind: process PID ..."
+		if len(fields) > 3 && fields[2] == "process" {
+			if pid, err := strconv.Atoi(fields[3]); err == nil && pid > 1 {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+		}
+	}
+	time.Sleep(200 * time.Millisecond)
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i := len(lines) - 1; i >= 0; i-- { // the last mounted first
+		if fields := strings.Fields(lines[i]); len(fields) > 4 && strings.HasPrefix(fields[4], s.dir+"/") {
+			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
+		}
+	}
+}
+
+// engineLog is the end of the engine's log.
+func (s *Scenario) engineLog() string {
+	text, err := os.ReadFile(client.LogFile(s.Root))
+	if err != nil {
+		return "no engine log: " + err.Error()
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	if len(lines) > 60 {
+		lines = lines[len(lines)-60:]
+	}
+	return "the engine's log ends with:\n" + strings.Join(lines, "\n")
+}
