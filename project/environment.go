@@ -8,6 +8,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/dotenv"
@@ -20,11 +23,11 @@ import (
 func (in *input) resolveFiles(p *Project, needed map[string]bool) error {
 	for _, name := range sortedKeys(p.Services) {
 		svc := p.Services[name]
-		err := in.resolveSpec(&svc.ContainerSpec, "services."+name)
+		err := in.resolveSpec(&svc.ContainerSpec, "services", name)
 		for i := range svc.PreStart {
 			hook := &svc.PreStart[i].ContainerSpec
 			if err == nil {
-				err = in.resolveSpec(hook, fmt.Sprintf("services.%s.pre_start[%d]", name, i))
+				err = in.resolveSpec(hook, "services", name, "pre_start", strconv.Itoa(i))
 			}
 		}
 		if err != nil && (needed == nil || needed[name]) {
@@ -35,7 +38,7 @@ func (in *input) resolveFiles(p *Project, needed map[string]bool) error {
 	return nil
 }
 
-func (in *input) resolveSpec(spec *types.ContainerSpec, key string) error {
+func (in *input) resolveSpec(spec *types.ContainerSpec, key ...string) error {
 	if spec.Environment != nil {
 		spec.Environment = spec.Environment.Resolve(in.env.Resolve)
 	}
@@ -43,7 +46,7 @@ func (in *input) resolveSpec(spec *types.ContainerSpec, key string) error {
 		vars := spec.Environment.ToMapping()
 		for i, file := range spec.EnvFiles {
 			if err := in.readEnvFile(file, vars, spec.Environment); err != nil {
-				return in.fileError(fmt.Sprintf("%s.env_file[%d]", key, i), file.Path, err)
+				return in.fileError(in.listPath(append(key, "env_file"), i), file.Path, err)
 			}
 		}
 		spec.Environment = vars.ToMappingWithEquals().OverrideBy(spec.Environment)
@@ -53,13 +56,22 @@ func (in *input) resolveSpec(spec *types.ContainerSpec, key string) error {
 		labels := types.Mapping{}
 		for i, path := range spec.LabelFiles {
 			if err := readVars(path, "", labels, labels.Resolve); err != nil {
-				return in.fileError(fmt.Sprintf("%s.label_file[%d]", key, i), path, err)
+				return in.fileError(in.listPath(append(key, "label_file"), i), path, err)
 			}
 		}
 		maps.Copy(labels, spec.Labels)
 		spec.Labels = types.Labels(labels)
 	}
 	return nil
+}
+
+// listPath is the path of an item of what may be a list, or stand alone.
+func (in *input) listPath(path []string, i int) []string {
+	item := append(slices.Clone(path), strconv.Itoa(i))
+	if _, whole := in.locate(item...); whole {
+		return item
+	}
+	return path
 }
 
 // readEnvFile adds a file's variables to vars. The values in it may refer to the user's variables, then to those
@@ -95,11 +107,14 @@ func readVars(path, format string, vars types.Mapping, lookup dotenv.LookupFn) e
 	case "":
 		err = dotenv.ParseWithFormat(f, "", vars, lookup, "")
 		if inner := errors.Unwrap(err); inner != nil {
-			err = inner // without the empty name
+			return fmt.Errorf("%w: %w", errNotVars, inner) // without the empty name
 		}
 		return err
 	case "raw":
-		return readRaw(f, vars, lookup)
+		if err := readRaw(f, vars, lookup); err != nil {
+			return fmt.Errorf("%w: %w", errNotVars, err)
+		}
+		return nil
 	}
 	return fmt.Errorf("unknown format %q: only raw is known", format)
 }
@@ -124,4 +139,56 @@ func readRaw(r io.Reader, vars types.Mapping, lookup dotenv.LookupFn) error {
 		vars[key] = value
 	}
 	return lines.Err()
+}
+
+// fileError tells of an env_file or label_file that can't be read.
+func (in *input) fileError(path []string, file string, err error) error {
+	out := in.errorFor(path, "")
+	out.Reason = fileReason(in.workDir, file, err)
+	out.Err = err
+	if errors.Is(err, fs.ErrNotExist) && slices.Contains(path, "env_file") {
+		out.Allowed = "make the file, or write required: false beside its path"
+	}
+	return out
+}
+
+// envFileError tells of a file with variables for interpolation that can't be read.
+func envFileError(workDir, path string, err error) error {
+	out := &FileError{File: shownFrom(workDir, path), Reason: "can't be read: " + cause(err).Error(), Err: err}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		out.Reason = "there is no such file with variables"
+	case errors.Is(err, errNotVars):
+		out.Reason = strings.TrimPrefix(err.Error(), errNotVars.Error()+": ")
+	}
+	if m := varsLine.FindStringSubmatch(out.Reason); m != nil {
+		out.Line, _ = strconv.Atoi(m[1])
+		out.Reason = strings.TrimPrefix(out.Reason, m[0])
+	}
+	return out
+}
+
+var (
+	errNotVars = errors.New("not a file with variables")
+	varsLine   = regexp.MustCompile(`^line (\d+): `)
+)
+
+func fileReason(workDir, file string, err error) string {
+	shown := shownFrom(workDir, file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Sprintf("there is no file %s", shown)
+	case errors.Is(err, errNotVars):
+		return fmt.Sprintf("%s: %s", shown, strings.TrimPrefix(err.Error(), errNotVars.Error()+": "))
+	}
+	return fmt.Sprintf("%s can't be read: %v", shown, cause(err))
+}
+
+// cause is an error without the operation and the path.
+func cause(err error) error {
+	var perr *fs.PathError
+	if errors.As(err, &perr) {
+		return perr.Err
+	}
+	return err
 }

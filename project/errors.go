@@ -1,10 +1,11 @@
 package project
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 // FileError is something wrong at a place of a file. Line and Column count from 1 and are 0 where no
@@ -14,9 +15,10 @@ type FileError struct {
 	Line    int
 	Column  int
 	Key     string // services.web.ports[0]
-	Value   string // what stands there
+	Value   string // what stands there, if it is a single value
 	Reason  string
 	Allowed string // what may stand there, or how to mend it
+	Err     error  // the cause, where there is one that says more than Reason
 }
 
 func (e *FileError) Error() string {
@@ -36,28 +38,118 @@ func (e *FileError) Error() string {
 // Hint says what is allowed there.
 func (e *FileError) Hint() string { return e.Allowed }
 
-func (in *input) explain(_ context.Context, _ Options, err error) error { return err }
-func (in *input) check(*Project) error                                 { return nil }
-func (in *input) convert(Options) error                                { return nil }
+func (e *FileError) Unwrap() error { return e.Err }
 
+// note keeps a notice for the user, once.
 func (in *input) note(key, format string, args ...any) {
-	in.notes = append(in.notes, Notice{Key: key, Text: fmt.Sprintf(format, args...)})
-}
-
-func (in *input) fileError(key, path string, err error) error {
-	return envFileError(path, err)
-}
-
-// envFileError tells of a file with variables that can't be read.
-func envFileError(path string, err error) error {
-	var perr *fs.PathError
-	if errors.As(err, &perr) {
-		err = perr.Err
+	n := Notice{Key: key, Text: fmt.Sprintf(format, args...)}
+	for _, known := range in.notes {
+		if known == n {
+			return
+		}
 	}
-	return &FileError{File: path, Reason: err.Error()}
+	in.notes = append(in.notes, n)
 }
 
-func nearest(string, []string) string { return "" }
+// shown is a file's name for the user.
+func (in *input) shown(path string) string { return shownFrom(in.workDir, path) }
 
-// Unsupported x.
-func Unsupported(*Project) []Notice { return nil }
+func shownFrom(workDir, path string) string {
+	if path == "-" {
+		return "standard input"
+	}
+	if rel, err := filepath.Rel(workDir, path); err == nil && len(rel) < len(path) {
+		return rel
+	}
+	return path
+}
+
+// errorAt is an error at the deepest place of a path that a document has: at the key, or at the value if that is a
+// single one.
+func (in *input) errorAt(doc document, path []string, reason string) *FileError {
+	at, _ := doc.find(path)
+	err := in.errorIn(at, reason)
+	err.Key = keyPath(path)
+	return err
+}
+
+// errorIn is an error at a place.
+func (in *input) errorIn(at place, reason string) *FileError {
+	err := &FileError{File: in.shown(at.doc.path), Key: keyPath(at.path), Reason: reason}
+	node := at.key
+	if value := resolve(at.value); value != nil && at.value != at.doc.root {
+		if node == nil || value.Kind == yaml.ScalarNode && value.Value != "" && at.value.Kind != yaml.AliasNode {
+			node = at.value
+		}
+		if value.Kind == yaml.ScalarNode {
+			err.Value = value.Value
+		}
+	}
+	if node != nil {
+		err.Line, err.Column = node.Line, node.Column
+	}
+	return err
+}
+
+// onKey moves an error to the key of its place.
+func onKey(err *FileError, at place) *FileError {
+	if at.key != nil {
+		err.Line, err.Column = at.key.Line, at.key.Column
+	}
+	return err
+}
+
+// unknownKey is what to say about a key that isn't among those that are known.
+func unknownKey(key string, known []string) string {
+	if near := nearest(key, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "allowed here: " + strings.Join(known, ", ")
+}
+
+// suggestion is what to say about a name that isn't among those that are declared.
+func suggestion(name string, known []string) string {
+	if near := nearest(name, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	if len(known) == 0 {
+		return ""
+	}
+	return "there are: " + strings.Join(known, ", ")
+}
+
+// nearest is the one of known that is most like name, "" if none is much like it.
+func nearest(name string, known []string) string {
+	best, distance := "", 1+max(len(name)/3, 1)
+	for _, k := range known {
+		if d := editDistance(strings.ToLower(name), strings.ToLower(k)); d < distance {
+			best, distance = k, d
+		}
+	}
+	return best
+}
+
+// editDistance counts the letters to insert, remove, replace or swap with their neighbour to get from a to b.
+func editDistance(a, b string) int {
+	before := make([]int, len(b)+1)
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		next := make([]int, len(b)+1)
+		next[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			next[j] = min(row[j]+1, next[j-1]+1, row[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				next[j] = min(next[j], before[j-2]+1)
+			}
+		}
+		before, row = row, next
+	}
+	return row[len(b)]
+}

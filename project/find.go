@@ -127,7 +127,7 @@ func (s *source) readEnvFiles(o Options, files []string) error {
 	}
 	vars := types.Mapping{}
 	for _, path := range paths {
-		if err := readDotenv(path, s.env, vars); err != nil {
+		if err := readDotenv(o.WorkDir, path, s.env, vars); err != nil {
 			return err
 		}
 		if !slices.Contains(s.envFiles, path) {
@@ -201,7 +201,7 @@ func (s *source) setName(o Options) error {
 }
 
 // readDotenv adds the variables of a file to vars, over what is there. Its values may refer to env and to vars.
-func readDotenv(path string, env, vars types.Mapping) error {
+func readDotenv(workDir, path string, env, vars types.Mapping) error {
 	err := readVars(path, "", vars, func(key string) (string, bool) {
 		if v, ok := env[key]; ok {
 			return v, true
@@ -210,7 +210,7 @@ func readDotenv(path string, env, vars types.Mapping) error {
 		return v, ok
 	})
 	if err != nil {
-		return envFileError(path, err)
+		return envFileError(workDir, path, err)
 	}
 	return nil
 }
@@ -225,6 +225,9 @@ func (e *noFile) Error() string {
 func (e *noFile) Hint() string {
 	return "looked for " + strings.Join(cli.DefaultFileNames, ", ") + "; name another file with -f"
 }
+
+// NotFound is the error's class, as containerd/errdefs asks for it: verbs that need no file go on without.
+func (e *noFile) NotFound() {}
 
 func isTrue(s string) bool {
 	b, _ := strconv.ParseBool(strings.ToLower(strings.TrimSpace(s)))

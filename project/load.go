@@ -2,7 +2,6 @@ package project
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -60,7 +59,7 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	}
 	model, err := in.load(ctx, o)
 	if err != nil {
-		return nil, in.explain(ctx, o, err)
+		return nil, in.explain(ctx, err)
 	}
 	p := &Project{Project: model, Legacy: in.legacy, Separator: "-", EnvFiles: src.envFiles, Notices: in.notices()}
 	if in.legacy || o.Compatibility || isTrue(src.env["COMPOSE_COMPATIBILITY"]) {
@@ -76,25 +75,31 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 
 // load hands the files to compose-go.
 func (in *input) load(ctx context.Context, o Options) (*types.Project, error) {
-	if len(in.files) == 0 {
-		return nil, errors.New("no file")
-	}
-	details := types.ConfigDetails{WorkingDir: in.dir, ConfigFiles: slices.Clone(in.files), Environment: in.env}
-	return loader.LoadWithContext(ctx, details, func(lo *loader.Options) {
+	return loader.LoadWithContext(ctx, in.details(), in.loaderOptions(o))
+}
+
+func (in *input) details() types.ConfigDetails {
+	return types.ConfigDetails{WorkingDir: in.dir, ConfigFiles: slices.Clone(in.configs), Environment: in.env}
+}
+
+func (in *input) loaderOptions(o Options) func(*loader.Options) {
+	return func(lo *loader.Options) {
 		in.interpolate(lo)
+		if in.legacy {
+			keep(lo)
+		}
 		lo.SetProjectName(in.name, in.nameFixed)
 		lo.Profiles = in.profiles
 		lo.ResolvePaths = !o.NoPathResolution
+		lo.ConvertWindowsPaths = lo.ResolvePaths && isTrue(in.env["COMPOSE_CONVERT_WINDOWS_PATHS"])
 		lo.SkipInterpolation = o.NoInterpolate
 		lo.SkipNormalization = o.NoNormalize
-		lo.SkipConsistencyCheck = o.NoConsistency
-		// Environment and labels are resolved here, after the services are chosen.
+		// Consistency is checked here as well, with places in the files; environment and labels are resolved
+		// after the services are chosen.
+		lo.SkipConsistencyCheck = true
 		lo.SkipResolveEnvironment = true
 		lo.SkipResolveLabels = true
-		if in.env["COMPOSE_CONVERT_WINDOWS_PATHS"] != "" && lo.ResolvePaths {
-			lo.ConvertWindowsPaths = isTrue(in.env["COMPOSE_CONVERT_WINDOWS_PATHS"])
-		}
-	})
+	}
 }
 
 // finish does what follows from the command line: profiles of named services, environment files, pruning.
@@ -103,7 +108,7 @@ func (in *input) finish(p *Project, o Options) error {
 		return err
 	}
 	if !o.NoConsistency {
-		if err := in.check(p); err != nil {
+		if err := in.check(p, o); err != nil {
 			return err
 		}
 	}

@@ -17,11 +17,13 @@ import (
 // input is what compose-go is given: the files' content, where paths start, and the variables.
 type input struct {
 	source
-	files     []types.ConfigFile
+	configs   []types.ConfigFile
+	workDir   string
 	nameFixed bool // the files can't change the name
 	legacy    bool
-	unset     map[string]bool // variables that were asked for and not set
-	notes     []Notice
+	content   map[string][]byte // of the files, as they were read
+	parsed    *fileSet          // when an error asked for places
+	unset     map[string]bool   // variables that were asked for and not set
 }
 
 var (
@@ -31,13 +33,15 @@ var (
 
 // read takes in the files, and converts those in the v1 format.
 func (s *source) read(o Options) (*input, error) {
-	in := &input{source: *s, unset: map[string]bool{}, notes: slices.Clone(s.notes)}
+	in := &input{source: *s, workDir: o.WorkDir, unset: map[string]bool{},
+		content: map[string][]byte{}}
 	for _, path := range s.files {
-		content, err := s.content(o, path)
+		content, err := s.open(o, path)
 		if err != nil {
 			return nil, err
 		}
-		in.files = append(in.files, types.ConfigFile{Filename: path, Content: content})
+		in.content[path] = content
+		in.configs = append(in.configs, types.ConfigFile{Filename: path, Content: content})
 	}
 	if err := in.convert(o); err != nil {
 		return nil, err
@@ -47,7 +51,7 @@ func (s *source) read(o Options) (*input, error) {
 	return in, nil
 }
 
-func (s *source) content(o Options, path string) ([]byte, error) {
+func (s *source) open(o Options, path string) ([]byte, error) {
 	if path == "-" {
 		if o.Stdin == nil {
 			return nil, errors.New("read the compose file from standard input: there is none")
@@ -73,15 +77,15 @@ func (s *source) content(o Options, path string) ([]byte, error) {
 
 // dropVersion blanks the obsolete key, which compose-go would tell of in its own log.
 func (in *input) dropVersion() {
-	for i, f := range in.files {
+	for i, f := range in.configs {
 		at := versionLine.FindIndex(f.Content)
 		if f.Config != nil || at == nil {
 			continue
 		}
 		content := slices.Clone(f.Content)
 		content[at[0]] = '#'
-		in.files[i].Content = content
-		in.notes = append(in.notes, Notice{Key: "version", Text: displayName(f.Filename) +
+		in.configs[i].Content = content
+		in.notes = append(in.notes, Notice{Key: "version", Text: in.shown(f.Filename) +
 			": the key version is obsolete and has no effect; it can be removed"})
 	}
 }
@@ -92,7 +96,7 @@ func (in *input) setName() {
 		in.nameFixed = true
 		return
 	}
-	for _, f := range in.files {
+	for _, f := range in.configs {
 		if f.Config == nil && nameLine.Match(f.Content) {
 			in.name = NormalizeName(filepath.Base(in.dir))
 			return
@@ -138,13 +142,6 @@ func neighbours(path string) []string {
 		return nil
 	}
 	return found
-}
-
-func displayName(path string) string {
-	if path == "-" {
-		return "standard input"
-	}
-	return filepath.Base(path)
 }
 
 // NormalizeName makes a project name of a folder's name: lower case, and only letters, digits, "-" and "_".

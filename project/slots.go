@@ -17,3 +17,11 @@ func (p *Project) Slots(service string) []Slot {
 	}
 	return slots
 }
+
+// ImageName is the reference of the image that a service runs: its image, or the name under which it is built.
+func (p *Project) ImageName(svc types.ServiceConfig) string {
+	if svc.Image != "" {
+		return svc.Image
+	}
+	return p.Name + p.Separator + svc.Name
+}

@@ -1,0 +1,400 @@
+package project
+
+import (
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/compose-spec/compose-go/v2/schema"
+	"gopkg.in/yaml.v3"
+)
+
+// rule is the part of a JSON schema that compose's makes use of.
+type rule struct {
+	Ref         string           `json:"$ref"`
+	Type        words            `json:"type"`
+	Properties  map[string]*rule `json:"properties"`
+	Patterns    map[string]*rule `json:"patternProperties"`
+	Additional  *openness        `json:"additionalProperties"`
+	Unevaluated *openness        `json:"unevaluatedProperties"`
+	Items       *rule            `json:"items"`
+	OneOf       []*rule          `json:"oneOf"`
+	AnyOf       []*rule          `json:"anyOf"`
+	AllOf       []*rule          `json:"allOf"`
+	Enum        []any            `json:"enum"`
+	Pattern     string           `json:"pattern"`
+	Minimum     *float64         `json:"minimum"`
+	Maximum     *float64         `json:"maximum"`
+	Required    []string         `json:"required"`
+	Unique      bool             `json:"uniqueItems"`
+	Defs        map[string]*rule `json:"$defs"`
+}
+
+// words is a string or a list of them.
+type words []string
+
+func (w *words) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*w = words{one}
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(w))
+}
+
+// openness says whether other keys are allowed: a boolean, or the rule for them.
+type openness struct {
+	closed bool
+	rule   *rule
+}
+
+func (o *openness) UnmarshalJSON(data []byte) error {
+	var open bool
+	if json.Unmarshal(data, &open) == nil {
+		o.closed = !open
+		return nil
+	}
+	return json.Unmarshal(data, &o.rule)
+}
+
+// fault is what a rule has against a place.
+type fault struct {
+	at      place
+	reason  string
+	allowed string
+	key     bool // the key is to blame, not the value
+}
+
+// checker holds a document against the schema. It differs from a validator in that it knows positions, and passes
+// over texts with variables, which may become anything.
+type checker struct {
+	defs map[string]*rule
+	doc  document
+}
+
+// checkSchema is the first place in the files that breaks the schema of the current format, or nil.
+func (in *input) checkSchema(docs []document) error {
+	var root rule
+	if err := json.Unmarshal([]byte(schema.Schema), &root); err != nil {
+		return nil
+	}
+	for _, doc := range docs {
+		c := checker{defs: root.Defs, doc: doc}
+		start := &root
+		if in.legacy {
+			start = &rule{Patterns: map[string]*rule{"": {AllOf: []*rule{{Ref: "#/$defs/service"}}}}}
+			c.relax()
+		}
+		faults := c.check(place{doc: doc, value: doc.root}, start)
+		if len(faults) == 0 {
+			continue
+		}
+		slices.SortStableFunc(faults, func(a, b fault) int { return a.line() - b.line() })
+		return in.schemaError(faults[0])
+	}
+	return nil
+}
+
+// relax takes what only the v1 format allows for known; its own check has looked at keys before.
+func (c *checker) relax() {
+	service := *c.defs["service"]
+	service.Unevaluated = nil
+	c.defs["service"] = &service
+}
+
+func (f fault) line() int {
+	switch {
+	case f.at.key != nil:
+		return f.at.key.Line
+	case f.at.value != nil:
+		return f.at.value.Line
+	}
+	return 0
+}
+
+func (in *input) schemaError(f fault) *FileError {
+	err := in.errorIn(f.at, f.reason)
+	if f.key {
+		err = onKey(err, f.at)
+		err.Value = f.at.key.Value
+	}
+	err.Allowed = f.allowed
+	return err
+}
+
+func (c *checker) follow(r *rule) *rule {
+	for r != nil && r.Ref != "" {
+		r = c.defs[strings.TrimPrefix(r.Ref, "#/$defs/")]
+	}
+	return r
+}
+
+// check lists what r has against a place.
+func (c *checker) check(at place, r *rule) []fault {
+	r = c.follow(r)
+	value := resolve(at.value)
+	if r == nil || value == nil || variable(value) {
+		return nil
+	}
+	if value.Tag == "!reset" || value.Tag == "!override" {
+		return nil
+	}
+	if alternatives := slices.Concat(r.OneOf, r.AnyOf); len(alternatives) > 0 {
+		return c.checkAlternatives(at, value, alternatives)
+	}
+	want := r.Type
+	for _, part := range r.AllOf {
+		want = append(want, c.follow(part).Type...)
+	}
+	if len(want) > 0 && !c.hasType(value, want) {
+		f := fault{at: at, reason: "must be " + typeNames(want) + ", not " + kindName(value)}
+		if len(at.path) == 2 && at.path[0] == "services" {
+			f.allowed = "give the service at least image: or build:"
+		}
+		return []fault{f}
+	}
+	switch value.Kind {
+	case yaml.MappingNode:
+		return c.checkMapping(at, value, r)
+	case yaml.SequenceNode:
+		return c.checkSequence(at, value, r)
+	}
+	return c.checkScalar(at, value, r)
+}
+
+// checkAlternatives takes the faults of the alternative for this kind of value; all their types if there is none.
+func (c *checker) checkAlternatives(at place, value *yaml.Node, alternatives []*rule) []fault {
+	var closest []fault
+	var types words
+	for _, alternative := range alternatives {
+		a := c.follow(alternative)
+		types = append(types, a.Type...)
+		faults := c.check(at, a)
+		if len(faults) == 0 {
+			return nil
+		}
+		if c.hasType(value, a.Type) && closest == nil {
+			closest = faults
+		}
+	}
+	if closest != nil {
+		return closest
+	}
+	return []fault{{at: at, reason: "must be " + typeNames(types) + ", not " + kindName(value)}}
+}
+
+func (c *checker) checkMapping(at place, value *yaml.Node, r *rule) []fault {
+	var faults []fault
+	known := c.keys(r)
+	for i := 0; i+1 < len(value.Content); i += 2 {
+		key, item := value.Content[i], value.Content[i+1]
+		below := place{doc: c.doc, path: append(slices.Clone(at.path), key.Value), key: key, value: item}
+		if key.Tag == "!!merge" {
+			continue // checked where it stands
+		}
+		if key.Tag != "!!str" && key.Kind == yaml.ScalarNode && len(at.path) > 0 && !strings.Contains("environment labels", at.path[len(at.path)-1]) {
+			faults = append(faults, fault{at: below, key: true, reason: fmt.Sprintf("the key %s must be a text", key.Value),
+				allowed: fmt.Sprintf("put it in quotes: %q", key.Value)})
+			continue
+		}
+		sub, ok := c.keyRule(r, key.Value)
+		switch {
+		case ok:
+			faults = append(faults, c.check(below, sub)...)
+		case closed(r) && len(known) == 0:
+			faults = append(faults, fault{at: below, key: true, reason: fmt.Sprintf("%q is not a valid name", key.Value),
+				allowed: "letters, digits, \".\", \"_\" and \"-\" are allowed in it"})
+		case closed(r):
+			faults = append(faults, fault{at: below, key: true, reason: fmt.Sprintf("unknown key %q", key.Value),
+				allowed: c.unknown(at, key.Value, item, known)})
+		}
+	}
+	for _, name := range r.Required {
+		if _, v, _ := member(value, name); v == nil {
+			faults = append(faults, fault{at: at, reason: fmt.Sprintf("%s is missing", name)})
+		}
+	}
+	return faults
+}
+
+// unknown is what to say of a key that the rule doesn't have.
+func (c *checker) unknown(at place, key string, value *yaml.Node, known []string) string {
+	if len(at.path) > 0 {
+		return unknownKey(key, known)
+	}
+	if near := nearest(key, known); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	if value = resolve(value); value.Kind == yaml.MappingNode {
+		service := c.keys(c.defs["service"])
+		for _, name := range mappingKeys(value) {
+			if slices.Contains(service, name) {
+				return fmt.Sprintf("if %s is a service, put it under the top-level key services:", key)
+			}
+		}
+	}
+	return unknownKey(key, known)
+}
+
+// keys are the names that a rule knows, sorted.
+func (c *checker) keys(r *rule) []string {
+	r = c.follow(r)
+	names := sortedKeys(r.Properties)
+	for _, part := range r.AllOf {
+		names = append(names, c.keys(part)...)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// keyRule is the rule for a key, and whether the key is allowed.
+func (c *checker) keyRule(r *rule, key string) (*rule, bool) {
+	r = c.follow(r)
+	if sub, ok := r.Properties[key]; ok {
+		return sub, true
+	}
+	for pattern, sub := range r.Patterns {
+		if ok, err := regexp.MatchString(pattern, key); ok && err == nil {
+			return sub, true
+		}
+	}
+	for _, part := range r.AllOf {
+		if sub, ok := c.keyRule(part, key); ok && sub != nil {
+			return sub, true
+		}
+	}
+	if r.Additional != nil && r.Additional.rule != nil {
+		return r.Additional.rule, true
+	}
+	return nil, false
+}
+
+func closed(r *rule) bool {
+	return r.Additional != nil && r.Additional.closed || r.Unevaluated != nil && r.Unevaluated.closed
+}
+
+func (c *checker) checkSequence(at place, value *yaml.Node, r *rule) []fault {
+	var faults []fault
+	seen := map[string]bool{}
+	for i, item := range value.Content {
+		below := place{doc: c.doc, path: append(slices.Clone(at.path), "["+strconv.Itoa(i)+"]"), value: item}
+		faults = append(faults, c.check(below, r.Items)...)
+		if scalar := resolve(item); r.Unique && scalar.Kind == yaml.ScalarNode {
+			if seen[scalar.Value] {
+				faults = append(faults, fault{at: below, reason: fmt.Sprintf("%q is there twice", scalar.Value)})
+			}
+			seen[scalar.Value] = true
+		}
+	}
+	return faults
+}
+
+func (c *checker) checkScalar(at place, value *yaml.Node, r *rule) []fault {
+	switch {
+	case len(r.Enum) > 0 && !slices.ContainsFunc(r.Enum, func(v any) bool { return fmt.Sprint(v) == value.Value }):
+		var allowed []string
+		for _, v := range r.Enum {
+			allowed = append(allowed, fmt.Sprint(v))
+		}
+		return []fault{{at: at, reason: fmt.Sprintf("%q is not allowed", value.Value), allowed: unknownKey(value.Value, allowed)}}
+	case r.Pattern != "" && value.Tag == "!!str":
+		if ok, err := regexp.MatchString(r.Pattern, value.Value); err == nil && !ok {
+			return []fault{{at: at, reason: fmt.Sprintf("%q is not allowed", value.Value), allowed: "it must look like " + readable(r.Pattern)}}
+		}
+	}
+	number, err := strconv.ParseFloat(value.Value, 64)
+	if err != nil || value.Tag == "!!str" {
+		return nil
+	}
+	if r.Minimum != nil && number < *r.Minimum {
+		return []fault{{at: at, reason: fmt.Sprintf("%s is less than %v", value.Value, *r.Minimum)}}
+	}
+	if r.Maximum != nil && number > *r.Maximum {
+		return []fault{{at: at, reason: fmt.Sprintf("%s is more than %v", value.Value, *r.Maximum)}}
+	}
+	return nil
+}
+
+// readable turns a pattern that lists words into the words.
+func readable(pattern string) string {
+	plain := strings.NewReplacer("^(", "", ")$", "", "|", ", ", "([0-9]+[wdhms])+", "<duration>").Replace(pattern)
+	if regexp.QuoteMeta(plain) == plain || strings.Contains(plain, "<duration>") {
+		return plain
+	}
+	return pattern
+}
+
+// variable tells whether a value's type shows only when its variables are replaced.
+func variable(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "$")
+}
+
+func (c *checker) hasType(n *yaml.Node, want words) bool {
+	if len(want) == 0 {
+		return true
+	}
+	for _, t := range want {
+		switch {
+		case t == "object" && n.Kind == yaml.MappingNode,
+			t == "array" && n.Kind == yaml.SequenceNode,
+			t == "null" && n.Tag == "!!null",
+			t == "boolean" && n.Tag == "!!bool",
+			t == "integer" && n.Tag == "!!int",
+			t == "number" && (n.Tag == "!!int" || n.Tag == "!!float"),
+			t == "string" && (n.Tag == "!!str" || n.Tag == "!!timestamp" || n.Tag == "!!binary"):
+			return true
+		}
+	}
+	return false
+}
+
+var typeWords = map[string]string{"object": "a mapping", "array": "a list", "null": "empty", "boolean": "true or false",
+	"integer": "a whole number", "number": "a number", "string": "a text"}
+
+// typeNames are the types in words, each once: "a text or a list".
+func typeNames(types words) string {
+	var names []string
+	for _, t := range types {
+		if name := typeWords[t]; !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	if len(names) < 2 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
+}
+
+func kindName(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.MappingNode:
+		return "a mapping"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.Tag {
+	case "!!null":
+		return "empty"
+	case "!!bool":
+		return "true or false"
+	case "!!int", "!!float":
+		return "a number"
+	}
+	return "a text"
+}
+
+func mappingKeys(n *yaml.Node) []string {
+	n = resolve(n)
+	if n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	var keys []string
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		keys = append(keys, n.Content[i].Value)
+	}
+	return keys
+}

@@ -1,0 +1,168 @@
+package project
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// document is a file as a tree with positions.
+type document struct {
+	path string
+	root *yaml.Node // the mapping at the top, nil for an empty file
+}
+
+// parse reads the documents of a file; several in one file are rare, but allowed.
+func parse(path string, content []byte) ([]document, error) {
+	var docs []document
+	decoder := yaml.NewDecoder(bytes.NewReader(content))
+	for {
+		var node yaml.Node
+		err := decoder.Decode(&node)
+		if errors.Is(err, io.EOF) {
+			return docs, nil
+		}
+		if err != nil {
+			return docs, err
+		}
+		doc := document{path: path}
+		if len(node.Content) > 0 {
+			doc.root = node.Content[0]
+		}
+		docs = append(docs, doc)
+	}
+}
+
+// tree is a document as maps, lists and values.
+func (d document) tree() (map[string]any, error) {
+	if d.root == nil || d.root.Tag == "!!null" {
+		return nil, nil
+	}
+	var tree map[string]any
+	err := d.root.Decode(&tree)
+	return tree, err
+}
+
+// yamlPlace is the last position in a parser's message, which is where it gave up.
+var yamlPlace = regexp.MustCompile(`^(?s:.*)line (\d+)(?:, column (\d+))?: `)
+
+// yamlError makes of a parser's error one that shows the place and what stands there.
+func (in *input) yamlError(path string, content []byte, err error) *FileError {
+	text := err.Error()
+	out := &FileError{File: in.shown(path)}
+	if m := yamlPlace.FindStringSubmatch(text); m != nil {
+		out.Line, _ = strconv.Atoi(m[1])
+		out.Column, _ = strconv.Atoi(m[2])
+		text = text[len(m[0]):]
+	}
+	text, _, _ = strings.Cut(strings.TrimPrefix(text, "yaml: "), "\n")
+	out.Reason = "not valid YAML: " + text
+	opened := yamlOpened.FindStringSubmatch(err.Error())
+	if opened != nil && strings.Contains(text, "end of stream") {
+		out.Line, _ = strconv.Atoi(opened[1])
+		out.Column, _ = strconv.Atoi(opened[2])
+	}
+	lines := strings.Split(string(content), "\n")
+	if strings.Contains(text, "map merge") {
+		in.placeMerge(out, path, content)
+	}
+	if out.Line > 0 && out.Line <= len(lines) {
+		line := strings.TrimRight(lines[out.Line-1], "\r")
+		out.Value = strings.TrimSpace(line)
+		if out.Column == 0 {
+			out.Column = len(line) - len(strings.TrimLeft(line, " \t")) + 1
+		}
+	}
+	out.Allowed = yamlHint(text, lines, out.Line)
+	if opened != nil && out.Allowed == unclosed {
+		out.Allowed = fmt.Sprintf("what was opened at line %s, column %s is not closed", opened[1], opened[2])
+	}
+	return out
+}
+
+// yamlOpened is where the bracket or quote stands that a message is about.
+var yamlOpened = regexp.MustCompile(`while (?:parsing a flow|scanning a quoted)\D* at line (\d+), column (\d+)`)
+
+const unclosed = "a bracket or a quote is not closed"
+
+// placeMerge finds the "<<" that has no mapping, since the parser's message says line 1 for all.
+func (in *input) placeMerge(out *FileError, path string, content []byte) {
+	docs, err := parse(path, content)
+	if err != nil {
+		return
+	}
+	for _, doc := range docs {
+		walk(doc.root, nil, func(path []string, key, value *yaml.Node) bool {
+			value = resolve(value)
+			if key == nil || key.Tag != "!!merge" || value.Kind == yaml.MappingNode {
+				return true
+			}
+			for _, item := range value.Content {
+				if value.Kind == yaml.SequenceNode && resolve(item).Kind == yaml.MappingNode {
+					return true
+				}
+			}
+			out.Line, out.Column, out.Key = key.Line, key.Column, keyPath(path)
+			out.Reason = "<< must stand before a mapping"
+			return false
+		})
+	}
+}
+
+// walk calls visit for every key and item below n, in the order of the file, until it returns false. It goes into
+// an alias's target only where that stands.
+func walk(n *yaml.Node, path []string, visit func(path []string, key, value *yaml.Node) bool) bool {
+	if n == nil {
+		return true
+	}
+	step := func(name string, key, value *yaml.Node) bool {
+		below := append(path[:len(path):len(path)], name)
+		return visit(below, key, value) && walk(value, below, visit)
+	}
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			if !step(n.Content[i].Value, n.Content[i], n.Content[i+1]) {
+				return false
+			}
+		}
+	case yaml.SequenceNode:
+		for i, item := range n.Content {
+			if !step("["+strconv.Itoa(i)+"]", nil, item) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// yamlHint says what is usually behind an error of the parser.
+func yamlHint(text string, lines []string, line int) string {
+	for i := max(line-2, 0); i < min(line+1, len(lines)); i++ {
+		indent := lines[i][:len(lines[i])-len(strings.TrimLeft(lines[i], " \t"))]
+		if strings.Contains(indent, "\t") {
+			return fmt.Sprintf("line %d is indented with a tab; YAML wants spaces", i+1)
+		}
+	}
+	switch {
+	case strings.Contains(text, "already defined"):
+		return "remove one of the two, or merge them"
+	case strings.Contains(text, "mapping values are not allowed"):
+		return "quote a value that has \": \" in it, or check the indentation of the line"
+	case strings.Contains(text, "did not find expected key"), strings.Contains(text, "could not find expected ':'"):
+		return "check the indentation of this line and the one before it; a key is followed by \": \""
+	case strings.Contains(text, "unknown anchor"):
+		return "an anchor (&name) must stand before the alias (*name) that uses it, in the same file"
+	case strings.Contains(text, "unexpected end of stream"), strings.Contains(text, "found unexpected end"), strings.Contains(text, "did not find expected ',' or"):
+		return unclosed
+	case strings.Contains(text, "cannot start any token"):
+		return "quote a value that starts with this character"
+	}
+	return ""
+}
