@@ -1,3 +1,8 @@
+// Package netplan says what networks a project needs and what place each of its containers has in them.
+//
+// It is calculation alone: project in, small values out, which the packages beneath it (ipam, netns, cni, dns,
+// ports) make true on the host. It knows nothing of links, files or the engine. Entry points are Networks,
+// Endpoints, Ports and Mode. Equal input gives equal output; slices are ordered, so that two runs can be compared.
 package netplan
 
 import "net/netip"
@@ -20,6 +25,13 @@ type Network struct {
 	Options    map[string]string
 	Labels     map[string]string
 	ConfigHash string
+	// Size is how many endpoints are expected; it helps to choose how large a subnet to take. 0: not known.
+	Size int
+	// DisableIPv4 is enable_ipv4: false.
+	DisableIPv4 bool
+	// Fixed says that the bridge's name was asked for by the file, so that a bridge of this name that the host
+	// has already is used and left in place.
+	Fixed bool
 }
 
 // Subnet is one address pool of a network.
@@ -40,6 +52,7 @@ type Endpoint struct {
 	IPv4      netip.Addr // asked for by the file; the zero address: any
 	IPv6      netip.Addr
 	MAC       string
+	LinkLocal []netip.Addr // further addresses of the interface
 	// Priority orders the endpoints of a container: the highest gets eth0, GatewayPriority the default route.
 	Priority        int
 	GatewayPriority int
@@ -52,8 +65,11 @@ type Address struct {
 	Interface string
 	IPv4      netip.Prefix // with the subnet's length
 	IPv6      netip.Prefix
-	Gateway   netip.Addr
+	Gateway   netip.Addr // the network's IPv4 gateway; the zero address in an internal network
+	Gateway6  netip.Addr
 	MAC       string
+	// Default says that the default route of the container leads through this network.
+	Default bool
 }
 
 // Port is a published port or a range of them: Count ports from Published go to Count ports from Target.
@@ -63,4 +79,7 @@ type Port struct {
 	Target    uint16
 	Count     uint16
 	Protocol  string // "tcp", "udp"
+	// First and Last are set for a published range before one target port ("8000-8010:80"): Published is where
+	// this replica looks first, and any free port of the range will do.
+	First, Last uint16
 }

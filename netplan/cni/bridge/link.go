@@ -1,0 +1,238 @@
+package bridge
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/errdefs"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Spec is a bridge as it is to be on the host.
+type Spec struct {
+	Name  string
+	Mark  string         // the link's alias, by which an engine knows what is its own
+	MTU   int            // 0: the kernel's
+	Addrs []netip.Prefix // gateways of the network, with the length of the subnet
+	// Adopt: a bridge of this name that somebody else made is used as it is, and never removed.
+	Adopt bool
+}
+
+// Host is a connection to the host's network namespace. Its methods may be called at the same time.
+type Host struct{ nl *netlink.Handle }
+
+// Open connects to the network namespace that the program runs in.
+func Open() (*Host, error) {
+	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open netlink: %w", err)
+	}
+	return &Host{h}, nil
+}
+
+// Close ends the connection.
+func (h *Host) Close() { h.nl.Close() }
+
+// Ensure makes the bridge, or brings it to what it is to be: up, with its addresses, with connections from 127.0.0.1
+// let through, and deaf to routers that a container may pretend to be.
+func (h *Host) Ensure(s Spec) error {
+	l, err := h.find(s.Name)
+	if err != nil {
+		return err
+	}
+	if l == nil {
+		if l, err = h.create(s); err != nil {
+			return err
+		}
+	}
+	if _, ok := l.(*netlink.Bridge); !ok || l.Attrs().Alias != s.Mark && !s.Adopt {
+		return fmt.Errorf("make bridge %q: a link of this name is there and is not ours: %w", s.Name, errdefs.ErrAlreadyExists)
+	}
+	if err := h.settings(s); err != nil {
+		return err
+	}
+	if err := h.addresses(l, s.Addrs); err != nil {
+		return err
+	}
+	if s.MTU > 0 && l.Attrs().MTU != s.MTU {
+		if err := h.nl.LinkSetMTU(l, s.MTU); err != nil {
+			return fmt.Errorf("set MTU %d of bridge %q: %w", s.MTU, s.Name, err)
+		}
+	}
+	if l.Attrs().Flags&net.FlagUp == 0 {
+		if err := h.nl.LinkSetUp(l); err != nil {
+			return fmt.Errorf("bring up bridge %q: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// find gives the link, or nil.
+func (h *Host) find(name string) (netlink.Link, error) {
+	l, err := h.nl.LinkByName(name)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("look for link %q: %w", name, err)
+	}
+	return l, nil
+}
+
+func (h *Host) create(s Spec) (netlink.Link, error) {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.Alias, attrs.MTU = s.Name, s.Mark, s.MTU
+	if len(s.Addrs) > 0 {
+		// Without one of its own a bridge changes its address with the links that join it.
+		attrs.HardwareAddr = MAC(s.Addrs[0].Addr())
+	}
+	if err := h.nl.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
+		return nil, fmt.Errorf("make bridge %q: %w", s.Name, err)
+	}
+	l, err := h.find(s.Name)
+	if err != nil || l == nil {
+		return nil, fmt.Errorf("make bridge %q: it is gone again: %w", s.Name, errors.Join(err, errdefs.ErrUnavailable))
+	}
+	if l.Attrs().Alias == "" && s.Mark != "" {
+		if err := h.nl.LinkSetAlias(l, s.Mark); err != nil {
+			return nil, fmt.Errorf("mark bridge %q: %w", s.Name, err)
+		}
+		l.Attrs().Alias = s.Mark
+	}
+	return l, nil
+}
+
+func (h *Host) settings(s Spec) error {
+	six := false
+	for _, a := range s.Addrs {
+		six = six || a.Addr().Is6()
+	}
+	values := map[string]string{"ipv4/conf/" + s.Name + "/route_localnet": "1"}
+	if six {
+		values["ipv6/conf/"+s.Name+"/disable_ipv6"] = "0"
+		values["ipv6/conf/"+s.Name+"/accept_ra"] = "0"
+	} else if !s.Adopt {
+		values["ipv6/conf/"+s.Name+"/disable_ipv6"] = "1"
+	}
+	for key, value := range values {
+		err := os.WriteFile(filepath.Join("/proc/sys/net", key), []byte(value), 0)
+		if err != nil && !(errors.Is(err, os.ErrNotExist) && key[:4] == "ipv6") {
+			return fmt.Errorf("set up bridge %q: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+func (h *Host) addresses(l netlink.Link, want []netip.Prefix) error {
+	for _, p := range want {
+		a := &netlink.Addr{IPNet: ipNet(p)}
+		if p.Addr().Is6() {
+			a.Flags = unix.IFA_F_NODAD
+		}
+		if err := h.nl.AddrReplace(l, a); err != nil {
+			return fmt.Errorf("give %s to bridge %q: %w", p, l.Attrs().Name, err)
+		}
+	}
+	return nil
+}
+
+// Remove deletes a bridge that carries the mark. One that is not there, or not ours, is left alone.
+func (h *Host) Remove(name, mark string) error {
+	l, err := h.find(name)
+	if err != nil || l == nil || l.Attrs().Alias != mark {
+		return err
+	}
+	if err := h.nl.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("remove bridge %q: %w", name, err)
+	}
+	return nil
+}
+
+// Links gives the names of the links for which ours says yes, by name and alias.
+func (h *Host) Links(ours func(name, alias string) bool) ([]string, error) {
+	all, err := h.nl.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list links: %w", err)
+	}
+	var out []string
+	for _, l := range all {
+		if ours(l.Attrs().Name, l.Attrs().Alias) {
+			out = append(out, l.Attrs().Name)
+		}
+	}
+	return out, nil
+}
+
+// RemoveLink deletes a link by its name, if it is there.
+func (h *Host) RemoveLink(name string) error {
+	l, err := h.find(name)
+	if err != nil || l == nil {
+		return err
+	}
+	if err := h.nl.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+		return fmt.Errorf("remove link %q: %w", name, err)
+	}
+	return nil
+}
+
+// Taken gives the prefixes that the host has addresses in or routes to, in every routing table, but for those of the
+// link except and the default routes.
+func (h *Host) Taken(except string) ([]netip.Prefix, error) {
+	skip := -1
+	if l, err := h.find(except); err == nil && l != nil {
+		skip = l.Attrs().Index
+	}
+	var out []netip.Prefix
+	addrs, err := h.nl.AddrList(nil, netlink.FAMILY_ALL)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list addresses of the host: %w", err)
+	}
+	for _, a := range addrs {
+		if p, ok := prefix(a.IPNet); ok && a.LinkIndex != skip {
+			out = append(out, p)
+		}
+	}
+	filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
+	routes, err := h.nl.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_TABLE)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list routes of the host: %w", err)
+	}
+	for _, r := range routes {
+		if p, ok := prefix(r.Dst); ok && p.Bits() > 0 && r.LinkIndex != skip {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+func prefix(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	a, ok := netip.AddrFromSlice(n.IP)
+	if !ok {
+		return netip.Prefix{}, false
+	}
+	a = a.Unmap()
+	ones, size := n.Mask.Size()
+	if size != a.BitLen() {
+		return netip.Prefix{}, false
+	}
+	return netip.PrefixFrom(a, ones).Masked(), true
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// MAC is the hardware address that belongs to an IP address: locally administered, as Docker forms it, and the same
+// whenever the address is, so that what others have learnt stays true.
+func MAC(a netip.Addr) net.HardwareAddr {
+	b := a.AsSlice()
+	return append(net.HardwareAddr{0x02, 0x42}, b[len(b)-4:]...)
+}
