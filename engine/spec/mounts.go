@@ -22,30 +22,13 @@ func (b *builder) defaultMounts() []specs.Mount {
 		{Destination: "/dev/pts", Type: "devpts", Source: "devpts", Options: []string{"nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"}},
 		{Destination: "/sys", Type: "sysfs", Source: "sysfs", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
 		{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
-		b.mqueue(),
+		// It shows the queues of the ipc namespace that the container is in, be it the host's.
+		{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}},
 	}
 	if shm, ok := b.shm(); ok {
 		mounts = append(mounts, shm)
 	}
-	if b.Net == HostNamespace || b.sharesNet() && b.Service.Privileged {
-		// A sysfs of one's own shows the devices of one's network namespace only to its owner; the
-		// kernel refuses to mount it for another one.
-		for i := range mounts {
-			if mounts[i].Destination == "/sys" {
-				mounts[i].Type, mounts[i].Source = "bind", "/sys"
-				mounts[i].Options = append([]string{"rbind"}, mounts[i].Options...)
-			}
-		}
-	}
 	return mounts
-}
-
-// mqueue shows the message queues of the container's ipc namespace.
-func (b *builder) mqueue() specs.Mount {
-	if b.IPC == HostNamespace {
-		return specs.Mount{Destination: "/dev/mqueue", Type: "bind", Source: "/dev/mqueue", Options: []string{"rbind", "nosuid", "noexec", "nodev"}}
-	}
-	return specs.Mount{Destination: "/dev/mqueue", Type: "mqueue", Source: "mqueue", Options: []string{"nosuid", "noexec", "nodev"}}
 }
 
 func (b *builder) shm() (specs.Mount, bool) {
