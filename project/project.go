@@ -30,7 +30,7 @@ type Project struct {
 	// Separator stands between the parts of a container's name: "-", or "_" for a v1-format file
 	// and with --compatibility.
 	Separator string
-	// EnvFiles are the absolute paths of the environment files that were read for interpolation.
+	// EnvFiles are the absolute paths of the files with variables that the user named, in place of ".env".
 	EnvFiles []string
 	// Notices are what the user should read: conversions, fields that are not acted on.
 	Notices []Notice
@@ -59,4 +59,9 @@ func (p *Project) ContainerName(s Slot) string {
 		return svc.ContainerName
 	}
 	return fmt.Sprintf("%s%s%s%s%d", p.Name, p.Separator, s.Service, p.Separator, s.Number)
+}
+
+// Empty is the project of a name about which nothing else is known: what there is of it is found by its labels.
+func Empty(name string) *Project {
+	return &Project{Project: &types.Project{Name: name}, Separator: "-"}
 }

@@ -16,40 +16,45 @@ type LogEntry struct {
 	Data []byte
 }
 
+// An entry travels in the frame that engine/logs reads it in, so that the engine hands batches on as they are:
+// a byte of flags, the length (4 bytes) and the time as Unix nanoseconds (8 bytes), little endian, then the line.
 const (
-	logFlagStderr  = 1 << 0
-	logFlagPartial = 1 << 1
-	logHeadBytes   = 9 // time and flags
+	logFlagStdout  = 1
+	logFlagStderr  = 2
+	logFlagPartial = 4
+	logHeadBytes   = 1 + 4 + 8
 )
 
 var errLogCutShort = errors.New("read log lines: an entry is cut short")
 
-// AppendLog adds an entry to dst as LogBatch.Data has them: its length (uvarint), the time as Unix nanoseconds
-// (8 bytes, big endian), a byte of flags (1: standard error, 2: partial), the line.
+// AppendLog adds an entry to dst as LogBatch.Data has them.
 func AppendLog(dst []byte, e LogEntry) []byte {
-	dst = binary.AppendUvarint(dst, uint64(logHeadBytes+len(e.Data)))
-	dst = binary.BigEndian.AppendUint64(dst, uint64(e.Time.UnixNano()))
-	var flags byte
+	flags := byte(logFlagStdout)
 	if e.Stderr {
-		flags |= logFlagStderr
+		flags = logFlagStderr
 	}
 	if e.Partial {
 		flags |= logFlagPartial
 	}
 	dst = append(dst, flags)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(e.Data)))
+	dst = binary.LittleEndian.AppendUint64(dst, uint64(e.Time.UnixNano()))
 	return append(dst, e.Data...)
 }
 
 // NextLog takes the first entry off src; src must not be empty.
 func NextLog(src []byte) (e LogEntry, rest []byte, err error) {
-	n, w := binary.Uvarint(src)
-	if w <= 0 || n < logHeadBytes || n > uint64(len(src)-w) {
+	if len(src) < logHeadBytes {
 		return LogEntry{}, nil, errLogCutShort
 	}
-	body := src[w : w+int(n)]
-	e.Time = time.Unix(0, int64(binary.BigEndian.Uint64(body)))
-	e.Stderr = body[8]&logFlagStderr != 0
-	e.Partial = body[8]&logFlagPartial != 0
-	e.Data = body[logHeadBytes:]
-	return e, src[w+int(n):], nil
+	n := uint64(binary.LittleEndian.Uint32(src[1:]))
+	if n > uint64(len(src)-logHeadBytes) {
+		return LogEntry{}, nil, errLogCutShort
+	}
+	e.Time = time.Unix(0, int64(binary.LittleEndian.Uint64(src[5:])))
+	e.Stderr = src[0]&logFlagStderr != 0
+	e.Partial = src[0]&logFlagPartial != 0
+	src = src[logHeadBytes:]
+	e.Data = src[:n]
+	return e, src[n:], nil
 }

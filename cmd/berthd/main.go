@@ -1,0 +1,35 @@
+// Command berthd is berth's engine. The command line starts it; `berth engine run` is the form for people.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"time"
+
+	"berth/engine/daemon"
+)
+
+func main() {
+	cfg := daemon.Config{Log: os.Stderr}
+	fs := flag.NewFlagSet("berthd", flag.ExitOnError)
+	fs.StringVar(&cfg.Root, "root", "/var/lib/berth", "folder of what is kept")
+	fs.StringVar(&cfg.State, "state", "/run/berth", "folder of run-time state")
+	fs.StringVar(&cfg.Config, "config", "/etc/berth", "folder of configuration")
+	fs.StringVar(&cfg.Shim, "shim", "", "path of berth-shim")
+	fs.StringVar(&cfg.Runc, "runc", "", "path of runc")
+	fs.DurationVar(&cfg.Idle, "idle", 0, "end after so long without a container; 0: never")
+	fs.BoolVar(&cfg.Debug, "debug", false, "write more to the log")
+	_ = fs.Parse(os.Args[1:])
+	self, err := os.Executable()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "berthd:", err)
+		os.Exit(1)
+	}
+	cfg.Command = append([]string{self}, os.Args[1:]...)
+	if err := daemon.Run(context.Background(), cfg); err != nil {
+		fmt.Fprintf(os.Stderr, "%s error: %v\n", time.Now().Format(time.RFC3339), err)
+		os.Exit(1)
+	}
+}

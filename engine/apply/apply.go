@@ -1,0 +1,198 @@
+package apply
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/errdefs"
+
+	"berth/engine/container"
+	"berth/engine/event"
+	"berth/engine/image"
+	"berth/engine/spec"
+	"berth/graph/plan"
+	"berth/netplan/cni"
+	"berth/project"
+	"berth/volumes"
+	"berth/volumes/local"
+)
+
+// Config is what an Applier works with.
+type Config struct {
+	Client     *client.Client
+	Containers *container.Store
+	Images     *image.Store
+	Networks   *cni.Driver
+	Volumes    *local.Driver
+	Resolver   *Resolver
+	Events     *event.Bus
+	Log        *slog.Logger
+
+	Host   spec.Host
+	State  string   // run-time state folder of the engine: network namespaces
+	Shim   string   // also the init process of containers with init: true
+	Daemon []string // command line that starts the engine again
+	// Stopped is the file that tells shims not to do so.
+	Stopped string
+	// Version goes into the label com.docker.compose.version.
+	Version string
+}
+
+// Applier carries out actions.
+type Applier struct {
+	cfg   Config
+	users userCache
+
+	mu    sync.Mutex
+	hooks Hooks
+}
+
+// Hooks tell the engine's loops what plans and users do.
+type Hooks struct {
+	// Started is called after a container's process has started.
+	Started func(c *container.Container)
+	// Stopping is called before the user's will to have a container stopped is carried out.
+	Stopping func(c *container.Container)
+}
+
+// New gives an Applier.
+func New(cfg Config) *Applier {
+	return &Applier{cfg: cfg, users: userCache{byKey: map[string]account{}}}
+}
+
+// SetHooks sets the hooks. It is called once, before any action.
+func (a *Applier) SetHooks(h Hooks) { a.hooks = h }
+
+// Session is one verb's work on one project.
+type Session struct {
+	*Applier
+	Project *project.Project
+	// Pull says how images are fetched, and where progress goes.
+	Pull image.PullOptions
+	// Attach is called for each container before it starts (run: the caller reads its output from the beginning).
+	Attach func(*container.Container)
+	// AnonymousRenewed: -V, replaced containers don't hand on their anonymous volumes.
+	AnonymousRenewed bool
+	// Warn takes a line for the user.
+	Warn func(key, text string)
+
+	lease func(context.Context) error
+	mu    sync.Mutex
+}
+
+// Session begins a verb's work; the context that comes back holds a lease under which what is made is safe from garbage
+// collection until Close.
+func (a *Applier) Session(ctx context.Context, p *project.Project) (context.Context, *Session, error) {
+	manager := a.cfg.Client.LeasesService()
+	l, err := manager.Create(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour))
+	if err != nil {
+		return nil, nil, fmt.Errorf("take a lease: %w", err)
+	}
+	s := &Session{Applier: a, Project: p, Warn: func(string, string) {}}
+	s.lease = func(ctx context.Context) error { return manager.Delete(ctx, l) }
+	return leases.WithLease(ctx, l.ID), s, nil
+}
+
+// Close ends the verb's work.
+func (s *Session) Close(ctx context.Context) error {
+	if s.lease == nil {
+		return nil
+	}
+	return s.lease(context.WithoutCancel(ctx))
+}
+
+// Do carries out one step.
+func (s *Session) Do(ctx context.Context, st plan.Step) error {
+	switch do := st.Do.(type) {
+	case plan.PullImage:
+		return s.pull(ctx, do)
+	case plan.CreateNetwork:
+		return s.createNetwork(ctx, do)
+	case plan.RemoveNetwork:
+		return s.removeNetwork(ctx, do)
+	case plan.CreateVolume:
+		return s.createVolume(ctx, do)
+	case plan.RemoveVolume:
+		return ignoreNotFound(s.cfg.Volumes.Remove(do.Name))
+	case plan.CreateContainer:
+		_, err := s.Create(ctx, do)
+		return err
+	case plan.StartContainer:
+		return s.startStep(ctx, do)
+	case plan.StopContainer:
+		return s.withContainer(do.ID, func(c *container.Container) error { return s.Stop(ctx, c, do.Timeout) })
+	case plan.KillContainer:
+		return s.withContainer(do.ID, func(c *container.Container) error { return s.Kill(ctx, c, do.Signal) })
+	case plan.PauseContainer:
+		return s.withContainer(do.ID, func(c *container.Container) error { return s.Pause(ctx, c) })
+	case plan.UnpauseContainer:
+		return s.withContainer(do.ID, func(c *container.Container) error { return s.Unpause(ctx, c) })
+	case plan.RemoveContainer:
+		return s.withContainer(do.ID, func(c *container.Container) error { return s.Remove(ctx, c, do.Force, do.Volumes) })
+	case plan.WaitFor:
+		return s.wait(ctx, do)
+	}
+	return fmt.Errorf("carry out %T: %w", st.Do, errdefs.ErrNotImplemented)
+}
+
+// withContainer does f with a container; one that is gone needs nothing done any more.
+func (s *Session) withContainer(id string, f func(*container.Container) error) error {
+	c, err := s.cfg.Containers.Get(id)
+	if err != nil {
+		return ignoreNotFound(err)
+	}
+	return f(c)
+}
+
+func (s *Session) pull(ctx context.Context, do plan.PullImage) error {
+	o := s.Pull
+	if do.Platform != "" {
+		o.Platform = do.Platform
+	}
+	_, err := s.cfg.Images.Pull(ctx, do.Ref, o)
+	if err != nil && do.Optional {
+		s.Warn("", err.Error())
+		return nil
+	}
+	return err
+}
+
+func (s *Session) createVolume(ctx context.Context, do plan.CreateVolume) error {
+	v := s.Project.Volumes[do.Key]
+	_, err := s.cfg.Volumes.Ensure(ctx, local.Spec{
+		Name: do.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Project: s.Project.Name, Key: do.Key,
+		Labels: s.Project.VolumeLabels(do.Key, s.cfg.Version),
+	})
+	return err
+}
+
+// anonymous finds the anonymous volumes of a container that is replaced, by target.
+func anonymous(c *container.Container) map[string]string {
+	out := map[string]string{}
+	for _, m := range c.Mounts {
+		if m.Kind == volumes.Anonymous {
+			out[m.Target] = m.Source
+		}
+	}
+	return out
+}
+
+func ignoreNotFound(err error) error {
+	if errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+func ignoreNotExist(err error) error {
+	if os.IsNotExist(err) {
+		return nil
+	}
+	return err
+}

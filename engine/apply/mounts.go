@@ -1,0 +1,236 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/mount"
+
+	"berth/engine/container"
+	"berth/engine/spec"
+	"berth/graph/plan"
+	"berth/netplan"
+	"berth/volumes"
+	"berth/volumes/local"
+)
+
+// mount makes what the container's mounts need: volumes with the image's content, folders for binds, files for configs
+// and secrets.
+func (m *making) mount(ctx context.Context) error {
+	in := volumes.Inputs{ImageVolumes: m.proc.Volumes, From: map[string][]volumes.Mount{}, NewName: newVolumeName}
+	if m.do.Replaces != "" && !m.AnonymousRenewed {
+		if old, err := m.cfg.Containers.Get(m.do.Replaces); err == nil {
+			in.Previous = anonymous(old)
+		}
+	}
+	for _, entry := range m.svc.VolumesFrom {
+		key, c, err := m.volumesFrom(entry)
+		if err != nil {
+			return fmt.Errorf("services.%s.volumes_from: %w", m.svc.Name, err)
+		}
+		in.From[key] = c.Mounts
+		m.rec.Joins = append(m.rec.Joins, c.ID)
+	}
+	list, err := volumes.Mounts(m.Project, m.do.Slot, in)
+	if err != nil {
+		return err
+	}
+	for _, v := range list {
+		host, err := m.source(ctx, v, in.Previous)
+		if err != nil {
+			return fmt.Errorf("mount %s in container %q: %w", v.Target, m.rec.Name, err)
+		}
+		v.Data = nil // it is in its file now; the record need not carry it
+		m.mounts = append(m.mounts, spec.Mount{Mount: v, HostPath: host})
+		v.Volume = nil
+		m.rec.Mounts = append(m.rec.Mounts, v)
+		if v.Kind == volumes.Named {
+			m.rec.Volumes = append(m.rec.Volumes, v.Source)
+		}
+	}
+	return nil
+}
+
+// volumesFrom finds the container that an entry of volumes_from means, and the entry without its mode.
+func (m *making) volumesFrom(entry string) (string, *container.Container, error) {
+	key := strings.TrimSuffix(strings.TrimSuffix(entry, ":ro"), ":rw")
+	if name, ok := strings.CutPrefix(key, "container:"); ok {
+		c, err := m.cfg.Containers.Find(name)
+		return key, c, err
+	}
+	c, err := m.cfg.Containers.Slot(m.Project.Name, key, 1)
+	return key, c, err
+}
+
+// source gives where a mount's content is on the host, made if need be.
+func (m *making) source(ctx context.Context, v volumes.Mount, previous map[string]string) (string, error) {
+	switch v.Kind {
+	case volumes.Bind:
+		return v.Source, bindSource(v)
+	case volumes.Named, volumes.Anonymous:
+		return m.volume(ctx, v, previous)
+	case volumes.File:
+		return m.file(v)
+	}
+	return "", nil
+}
+
+// bindSource makes the host's folder where docker would, and complains where not.
+func bindSource(v volumes.Mount) error {
+	_, err := os.Stat(v.Source)
+	if !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if v.CreateSource {
+		return os.MkdirAll(v.Source, 0o755)
+	}
+	return &bindError{v.Source}
+}
+
+type bindError struct{ path string }
+
+func (e *bindError) Error() string { return fmt.Sprintf("bind source %q does not exist", e.path) }
+
+// Hint is the way out.
+func (e *bindError) Hint() string {
+	return "make it, or set bind.create_host_path: true"
+}
+
+// NotFound marks the class for errdefs.
+func (e *bindError) NotFound() {}
+
+func (m *making) volume(ctx context.Context, v volumes.Mount, previous map[string]string) (string, error) {
+	if v.Kind == volumes.Anonymous {
+		if _, err := m.cfg.Volumes.Ensure(ctx, local.Spec{Name: v.Source, Project: m.Project.Name, Anonymous: true}); err != nil {
+			return "", err
+		}
+		if previous[v.Target] != v.Source {
+			name := v.Source
+			m.undo = append(m.undo, func(context.Context) error { return ignoreNotFound(m.cfg.Volumes.Remove(name)) })
+		}
+	} else if _, err := m.cfg.Volumes.Get(v.Source); err != nil {
+		// A volume that no plan made: 1.29 made named volumes of v1-format files on the spot.
+		if !m.Project.Legacy {
+			return "", err
+		}
+		if _, err := m.cfg.Volumes.Ensure(ctx, local.Spec{Name: v.Source}); err != nil {
+			return "", err
+		}
+	}
+	path, err := m.cfg.Volumes.Mount(ctx, v.Source)
+	if err != nil {
+		return "", err
+	}
+	if v.CopyUp {
+		if err := m.copyUp(ctx, v); err != nil {
+			return "", fmt.Errorf("copy the image's content into volume %q: %w", v.Source, err)
+		}
+	}
+	if v.Subpath != "" {
+		return m.cfg.Volumes.Subpath(v.Source, v.Subpath)
+	}
+	return path, nil
+}
+
+// copyUp gives an empty volume what the image has at its place.
+func (m *making) copyUp(ctx context.Context, v volumes.Mount) error {
+	return m.withRootFS(ctx, func(root string) error { return m.cfg.Volumes.CopyUp(ctx, v.Source, root, v.Target) })
+}
+
+// withRootFS calls f with the container's file system mounted.
+func (m *making) withRootFS(ctx context.Context, f func(root string) error) error {
+	mounts, err := m.cfg.Images.Mounts(ctx, m.rec.ID)
+	if err != nil {
+		return err
+	}
+	return mount.WithReadonlyTempMount(ctx, mounts, f)
+}
+
+// file writes a config or secret where the container gets it from, with owner and mode as asked for.
+func (m *making) file(v volumes.Mount) (string, error) {
+	data := v.Data
+	if v.SourceFile != "" {
+		b, err := os.ReadFile(v.SourceFile)
+		if err != nil {
+			return "", err
+		}
+		data = b
+	}
+	dir := filepath.Join(m.cfg.Containers.Dir(m.rec.ID), "files")
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(v.Target, "/"), "/", "_"))
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return "", err
+	}
+	return path, errors.Join(os.Chown(path, v.UID, v.GID), os.Chmod(path, os.FileMode(v.FileMode)))
+}
+
+// mountVolume mounts a volume that has driver options again, after a reboot.
+func (a *Applier) mountVolume(ctx context.Context, v volumes.Mount) error {
+	if v.Kind != volumes.Named && v.Kind != volumes.Anonymous {
+		return nil
+	}
+	_, err := a.cfg.Volumes.Mount(ctx, v.Source)
+	return err
+}
+
+// releaseVolumes unmounts volumes that no container uses any more, and removes a container's anonymous ones if asked.
+func (a *Applier) releaseVolumes(_ context.Context, c *container.Container, remove bool) error {
+	var errs []error
+	for _, v := range c.Mounts {
+		if v.Kind != volumes.Named && v.Kind != volumes.Anonymous {
+			continue
+		}
+		inUse := false
+		for _, o := range a.cfg.Containers.List(nil) {
+			for _, w := range o.Mounts {
+				inUse = inUse || w.Source == v.Source && w.Kind != volumes.Bind
+			}
+		}
+		switch {
+		case inUse:
+		case v.Kind == volumes.Anonymous && remove:
+			errs = append(errs, ignoreNotFound(a.cfg.Volumes.Remove(v.Source)))
+		default:
+			errs = append(errs, ignoreNotFound(a.cfg.Volumes.Unmount(v.Source)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s *Session) createNetwork(ctx context.Context, do plan.CreateNetwork) error {
+	list, err := netplan.Networks(s.Project)
+	if err != nil {
+		return err
+	}
+	for _, n := range list {
+		if n.Key != do.Key || n.Name != do.Name {
+			continue
+		}
+		n.Project, n.Labels = s.Project.Name, s.Project.NetworkLabels(do.Key, s.cfg.Version)
+		n.ConfigHash = plan.Wanted(s.Project).Networks[do.Key]
+		_, err := s.cfg.Networks.EnsureNetwork(ctx, n)
+		return err
+	}
+	return fmt.Errorf("create network %q: the project has no such network", do.Name)
+}
+
+// removeNetwork removes a network; stopped containers lose their place in it.
+func (s *Session) removeNetwork(ctx context.Context, do plan.RemoveNetwork) error {
+	for _, id := range do.Detach {
+		c, err := s.cfg.Containers.Get(id)
+		if err != nil || c.Running() || c.Netns == "" || c.Parent != "" {
+			continue
+		}
+		if err := errors.Join(s.cfg.Networks.Detach(ctx, c.Owner, c.Netns), s.cfg.Networks.Release(c.Owner)); err != nil {
+			return err
+		}
+	}
+	return ignoreNotFound(s.cfg.Networks.RemoveNetwork(ctx, do.Name))
+}

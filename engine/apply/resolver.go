@@ -1,0 +1,227 @@
+package apply
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+
+	"berth/engine/container"
+	"berth/graph/plan"
+	"berth/netplan"
+	"berth/netplan/dns"
+)
+
+// Resolver keeps the zone files that the shims' name servers answer from.
+type Resolver struct {
+	dir        string
+	containers *container.Store
+	addresses  func(owner string) []netplan.Address
+	network    func(name string) (netplan.Network, bool)
+	upstreams  func() []netip.AddrPort
+
+	mu      sync.Mutex
+	writers map[string]*zoneWriter
+}
+
+// zoneWriter writes one project's zone; requests that come while it writes share the next write.
+type zoneWriter struct {
+	mu      sync.Mutex // held while a zone is made and written
+	pending chan struct{}
+	err     error
+	last    []byte
+}
+
+// NewResolver gives a Resolver whose files are in dir.
+func NewResolver(dir string, containers *container.Store, addresses func(string) []netplan.Address,
+	network func(string) (netplan.Network, bool), upstreams func() []netip.AddrPort) *Resolver {
+	return &Resolver{dir: dir, containers: containers, addresses: addresses, network: network, upstreams: upstreams, writers: map[string]*zoneWriter{}}
+}
+
+// ZoneFile is the file that the shim of a project reads.
+func (r *Resolver) ZoneFile(project string) string { return filepath.Join(r.dir, project+".json") }
+
+// Changed brings the zones up to date that c has a part in, and returns when they are written. starting is a
+// container that doesn't run yet but is to be found from now on, or nil.
+func (r *Resolver) Changed(ctx context.Context, c *container.Container, starting *container.Container) error {
+	projects := map[string]bool{c.Project: true}
+	if len(c.Networks) > 0 {
+		for _, other := range r.containers.List(func(o *container.Container) bool { return o.Running() && o.Project != c.Project }) {
+			if slices.ContainsFunc(other.Networks, func(n string) bool { return n != netplan.DefaultBridge && slices.Contains(c.Networks, n) }) || externalLink(other, c) {
+				projects[other.Project] = true
+			}
+		}
+	}
+	var errs []error
+	for p := range projects {
+		errs = append(errs, r.Write(ctx, p, starting))
+	}
+	return errors.Join(errs...)
+}
+
+func externalLink(from, to *container.Container) bool {
+	return slices.ContainsFunc(from.Links, func(l container.Link) bool { return l.External == to.Name })
+}
+
+// Write writes one project's zone.
+func (r *Resolver) Write(_ context.Context, project string, starting *container.Container) error {
+	r.mu.Lock()
+	w := r.writers[project]
+	if w == nil {
+		w = &zoneWriter{}
+		r.writers[project] = w
+	}
+	r.mu.Unlock()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	zone := r.zone(project, starting)
+	if len(zone.Endpoints) == 0 {
+		w.last = nil
+		return ignoreNotExist(os.Remove(r.ZoneFile(project)))
+	}
+	b, err := json.Marshal(zone)
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(b, w.last) {
+		return nil
+	}
+	if err := os.MkdirAll(r.dir, 0o711); err != nil {
+		return err
+	}
+	tmp := r.ZoneFile(project) + ".new"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, r.ZoneFile(project)); err != nil {
+		return err
+	}
+	w.last = b
+	return nil
+}
+
+// zone says what a project's containers may find: every running container on a network that one of them is on, and,
+// on the engine's shared bridge, their own project's and their links.
+func (r *Resolver) zone(project string, starting *container.Container) dns.Zone {
+	z := dns.Zone{Upstreams: r.upstreams(), Networks: map[string]dns.Names{}, Endpoints: map[string]dns.View{}}
+	running := r.containers.List(func(c *container.Container) bool { return c.Running() || c == starting })
+	mine := map[string]bool{}
+	for _, c := range running {
+		if c.Project == project {
+			for _, e := range c.Endpoints {
+				mine[e.Network] = true
+			}
+		}
+	}
+	unhealthy := map[string]map[string][]netip.Addr{} // by network and name: only if nothing better is there
+	for _, c := range running {
+		addrs := r.addressesOf(c)
+		for _, e := range c.Endpoints {
+			if !mine[e.Network] || (e.Network == netplan.DefaultBridge && c.Project != project) {
+				continue
+			}
+			into := z.Networks
+			if c.Status().Health == plan.Unhealthy {
+				if unhealthy[e.Network] == nil {
+					unhealthy[e.Network] = map[string][]netip.Addr{}
+				}
+				addNames(unhealthy[e.Network], c, e, addrs[e.Network])
+				continue
+			}
+			if into[e.Network] == nil {
+				into[e.Network] = dns.Names{}
+			}
+			addNames(into[e.Network], c, e, addrs[e.Network])
+		}
+	}
+	for network, names := range unhealthy {
+		if z.Networks[network] == nil {
+			z.Networks[network] = dns.Names{}
+		}
+		for name, list := range names {
+			if len(z.Networks[network][name]) == 0 {
+				z.Networks[network][name] = list
+			}
+		}
+	}
+	for _, c := range running {
+		if c.Project == project && len(c.Endpoints) > 0 {
+			z.Endpoints[c.ID] = r.view(c, running)
+		}
+	}
+	return z
+}
+
+func addNames(into dns.Names, c *container.Container, e netplan.Endpoint, addrs []netip.Addr) {
+	names := append([]string{container.Short(c.ID), c.Name}, e.Aliases...)
+	if c.Hostname != "" {
+		names = append(names, c.Hostname)
+	}
+	seen := map[string]bool{}
+	for _, n := range names {
+		n = strings.ToLower(strings.TrimSuffix(n, "."))
+		if n == "" || seen[n] {
+			continue
+		}
+		seen[n] = true
+		into[n] = append(into[n], addrs...)
+	}
+}
+
+func (r *Resolver) addressesOf(c *container.Container) map[string][]netip.Addr {
+	out := map[string][]netip.Addr{}
+	for _, a := range r.addresses(c.Owner) {
+		for _, p := range []netip.Prefix{a.IPv4, a.IPv6} {
+			if p.IsValid() {
+				out[a.Network] = append(out[a.Network], p.Addr())
+			}
+		}
+	}
+	return out
+}
+
+func (r *Resolver) view(c *container.Container, running []*container.Container) dns.View {
+	v := dns.View{Internal: true}
+	for _, e := range c.Endpoints {
+		v.Networks = append(v.Networks, e.Network)
+		if n, ok := r.network(e.Network); !ok || !n.Internal {
+			v.Internal = false
+		}
+	}
+	for _, s := range c.DNS.Servers {
+		if a, err := netip.ParseAddr(s); err == nil {
+			v.Upstreams = append(v.Upstreams, netip.AddrPortFrom(a, 53))
+		}
+	}
+	for _, l := range c.Links {
+		for _, t := range running {
+			if !linksTo(c, l, t) {
+				continue
+			}
+			if v.Names == nil {
+				v.Names = dns.Names{}
+			}
+			for network, addrs := range r.addressesOf(t) {
+				if slices.Contains(v.Networks, network) {
+					name := strings.ToLower(l.Alias)
+					v.Names[name] = append(v.Names[name], addrs...)
+				}
+			}
+		}
+	}
+	return v
+}
+
+// linksTo says whether link l of c means container t.
+func linksTo(c *container.Container, l container.Link, t *container.Container) bool {
+	if l.External != "" {
+		return t.Name == l.External
+	}
+	return t.Project == c.Project && !t.Oneoff && t.Slot.Service == l.Service && (l.Number == 0 || l.Number == t.Slot.Number)
+}

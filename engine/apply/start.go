@@ -1,0 +1,294 @@
+package apply
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/errdefs"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/engine/container"
+	"berth/graph/plan"
+	"berth/netplan"
+	"berth/netplan/cni"
+)
+
+// defaultGrace is how long a container may take to stop where nobody says otherwise.
+const defaultGrace = 10 * time.Second
+
+func (s *Session) startStep(ctx context.Context, do plan.StartContainer) error {
+	var c *container.Container
+	var err error
+	if do.ID != "" {
+		c, err = s.cfg.Containers.Get(do.ID)
+	} else {
+		c, err = s.cfg.Containers.Slot(s.Project.Name, do.Slot.Service, do.Slot.Number)
+	}
+	if err != nil {
+		return err
+	}
+	if s.Attach != nil {
+		s.Attach(c)
+	}
+	return s.Start(ctx, c)
+}
+
+// Start starts a container, with everything around it: namespace and links, names, files, ports. It needs only the
+// record, so that it serves restarts without a plan as well.
+func (a *Applier) Start(ctx context.Context, c *container.Container) error {
+	if c.Running() {
+		return nil
+	}
+	err := a.cfg.Containers.Start(ctx, c, func(ctx context.Context) error { return a.prepare(ctx, c) }, a.amend(c))
+	if err != nil {
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
+		defer cancel()
+		return errors.Join(err, a.withdraw(clean, c))
+	}
+	a.cfg.Events.Publish(c.Event("start"))
+	a.hooks.Started(c)
+	return a.refreshLinkers(ctx, c)
+}
+
+// prepare makes what a container needs around its process. All of it may be there already.
+func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
+	if c.Parent != "" {
+		parent, err := a.cfg.Containers.Get(c.Parent)
+		if err != nil {
+			return fmt.Errorf("share the network of another container: %w", err)
+		}
+		if !parent.Running() {
+			return fmt.Errorf("share the network of container %q: it is not running: %w", parent.Name, errdefs.ErrFailedPrecondition)
+		}
+	}
+	for _, m := range c.Mounts {
+		if err := a.mountVolume(ctx, m); err != nil {
+			return err
+		}
+	}
+	if err := a.attach(ctx, c); err != nil {
+		return err
+	}
+	if err := a.writeFiles(c); err != nil {
+		return err
+	}
+	if len(c.Endpoints) > 0 {
+		if err := a.cfg.Resolver.Changed(ctx, c, c); err != nil {
+			return fmt.Errorf("tell the resolver: %w", err)
+		}
+	}
+	if len(c.Ports) == 0 {
+		return nil
+	}
+	ports, err := a.cfg.Networks.Publish(ctx, c.Owner, a.cfg.Networks.Addresses(c.Owner), c.Ports)
+	if err != nil {
+		return err
+	}
+	return a.cfg.Containers.Update(c, func(st *container.Status) { st.Ports = ports })
+}
+
+// attach gives the container its network namespace.
+func (a *Applier) attach(ctx context.Context, c *container.Container) error {
+	if c.Netns == "" || c.Parent != "" {
+		return nil
+	}
+	// A network may have been replaced since the addresses were reserved.
+	if _, err := a.cfg.Networks.Reserve(ctx, c.Owner, c.Endpoints); err != nil {
+		return err
+	}
+	_, err := a.cfg.Networks.Attach(ctx, cni.Attachment{Owner: c.Owner, Netns: c.Netns, Endpoints: c.Endpoints, Sysctls: c.Sysctls})
+	return err
+}
+
+// amend enters what is known only now: the namespaces of containers that run.
+func (a *Applier) amend(c *container.Container) func(*specs.Spec) error {
+	if c.JoinPID == "" && c.JoinIPC == "" {
+		return nil
+	}
+	return func(sp *specs.Spec) error {
+		for _, j := range []struct {
+			id   string
+			kind specs.LinuxNamespaceType
+			file string
+		}{{c.JoinPID, specs.PIDNamespace, "pid"}, {c.JoinIPC, specs.IPCNamespace, "ipc"}} {
+			if j.id == "" {
+				continue
+			}
+			t, err := a.cfg.Containers.Get(j.id)
+			if err != nil {
+				return err
+			}
+			pid := t.Status().Pid
+			if !t.Running() || pid == 0 {
+				return fmt.Errorf("share the %s namespace of container %q: it is not running: %w", j.file, t.Name, errdefs.ErrFailedPrecondition)
+			}
+			path := filepath.Join("/proc", fmt.Sprint(pid), "ns", j.file)
+			for i := range sp.Linux.Namespaces {
+				if sp.Linux.Namespaces[i].Type == j.kind {
+					sp.Linux.Namespaces[i].Path = path
+				}
+			}
+		}
+		return nil
+	}
+}
+
+// Exited does what the end of a container's process asks for, whoever ended it.
+func (a *Applier) Exited(ctx context.Context, c *container.Container) error {
+	return a.withdraw(ctx, c)
+}
+
+// withdraw takes away what is only there while a container runs: published ports, names. The namespace and the
+// addresses stay until the container is removed.
+func (a *Applier) withdraw(ctx context.Context, c *container.Container) error {
+	var errs []error
+	if len(c.Ports) > 0 {
+		errs = append(errs, a.cfg.Networks.Unpublish(ctx, c.Owner))
+	}
+	if len(c.Endpoints) > 0 {
+		errs = append(errs, a.cfg.Resolver.Changed(ctx, c, nil))
+	}
+	return errors.Join(errs...)
+}
+
+// Stop stops a container; timeout nil is the service's own.
+func (a *Applier) Stop(ctx context.Context, c *container.Container, timeout *time.Duration) error {
+	grace := c.StopGrace
+	if grace == 0 {
+		grace = defaultGrace
+	}
+	if timeout != nil {
+		grace = *timeout
+	}
+	if err := a.markStopped(c); err != nil {
+		return err
+	}
+	if !c.Running() {
+		return nil
+	}
+	if err := a.cfg.Containers.Stop(ctx, c, grace); err != nil {
+		return fmt.Errorf("stop container %q: %w", c.Name, err)
+	}
+	a.cfg.Events.Publish(c.Event("stop"))
+	return nil
+}
+
+// markStopped notes that it is the user who stops, so that no restart policy answers.
+func (a *Applier) markStopped(c *container.Container) error {
+	a.hooks.Stopping(c)
+	return a.cfg.Containers.Update(c, func(st *container.Status) {
+		st.Stopped = true
+		if st.State == plan.Restarting {
+			st.State = plan.Exited
+		}
+	})
+}
+
+// Kill sends a signal; SIGKILL is waited for.
+func (a *Applier) Kill(ctx context.Context, c *container.Container, signal string) error {
+	if !c.Running() {
+		return nil
+	}
+	defer a.cfg.Events.Publish(c.Event("kill"))
+	if signal != "" && signal != "SIGKILL" && signal != "KILL" && signal != "9" {
+		return a.cfg.Containers.Signal(ctx, c, signal)
+	}
+	if err := a.markStopped(c); err != nil {
+		return err
+	}
+	return a.cfg.Containers.Kill(ctx, c)
+}
+
+// Pause freezes a container, Unpause lets it go on.
+func (a *Applier) Pause(ctx context.Context, c *container.Container) error {
+	if c.Status().State == plan.Paused {
+		return nil
+	}
+	if err := a.cfg.Containers.Pause(ctx, c); err != nil {
+		return err
+	}
+	a.cfg.Events.Publish(c.Event("pause"))
+	return nil
+}
+
+// Unpause lets a frozen container go on.
+func (a *Applier) Unpause(ctx context.Context, c *container.Container) error {
+	if c.Status().State != plan.Paused {
+		return nil
+	}
+	if err := a.cfg.Containers.Unpause(ctx, c); err != nil {
+		return err
+	}
+	a.cfg.Events.Publish(c.Event("unpause"))
+	return nil
+}
+
+// Remove removes a container and all that was made for it alone; volumes: its anonymous volumes as well.
+func (a *Applier) Remove(ctx context.Context, c *container.Container, force, removeVolumes bool) error {
+	if c.Running() {
+		if !force {
+			return fmt.Errorf("remove container %q: it runs: %w", c.Name, errdefs.ErrFailedPrecondition)
+		}
+		if err := a.Kill(ctx, c, ""); err != nil {
+			return err
+		}
+	}
+	if err := a.markStopped(c); err != nil {
+		return err
+	}
+	if err := a.cfg.Containers.Remove(ctx, c); err != nil {
+		return fmt.Errorf("remove container %q: %w", c.Name, err)
+	}
+	err := errors.Join(a.detach(ctx, c), a.releaseVolumes(ctx, c, removeVolumes))
+	a.cfg.Events.Publish(c.Event("destroy"))
+	return err
+}
+
+// detach takes the network away; the addresses are kept if the slot has another container, its replacement.
+func (a *Applier) detach(ctx context.Context, c *container.Container) error {
+	if c.Netns == "" || c.Parent != "" {
+		return nil
+	}
+	others := a.cfg.Containers.List(func(o *container.Container) bool { return o.Owner == c.Owner && o.Parent == "" && o.ID != c.ID })
+	for _, o := range others {
+		if o.Running() {
+			return nil // the replacement has the namespace already
+		}
+	}
+	err := a.cfg.Networks.Detach(ctx, c.Owner, c.Netns)
+	if len(others) == 0 {
+		err = errors.Join(err, a.cfg.Networks.Release(c.Owner))
+		if len(c.Endpoints) > 0 {
+			err = errors.Join(err, a.cfg.Resolver.Changed(ctx, c, nil), a.releaseBridge(ctx, c))
+		}
+	}
+	return err
+}
+
+// releaseBridge removes the engine's shared bridge with the last container on it.
+func (a *Applier) releaseBridge(ctx context.Context, c *container.Container) error {
+	onBridge := func(o *container.Container) bool {
+		for _, e := range o.Endpoints {
+			if e.Network == netplan.DefaultBridge {
+				return true
+			}
+		}
+		return false
+	}
+	if !onBridge(c) || len(a.cfg.Containers.List(onBridge)) > 0 {
+		return nil
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if err := a.cfg.Networks.RemoveNetwork(ctx, netplan.DefaultBridge); err != nil && !errdefs.IsFailedPrecondition(err) && !errdefs.IsNotFound(err) {
+		return err
+	}
+	return nil
+}
+
+// removeFile removes a file that may be gone.
+func removeFile(path string) error { return ignoreNotExist(os.Remove(path)) }

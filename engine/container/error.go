@@ -1,0 +1,46 @@
+package container
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// StartError says why a container's process could not be started, in words of the file rather than the runtime's.
+type StartError struct {
+	Container string
+	Reason    string
+	Code      int // exit code that docker gives in this case
+	Help      string
+	Err       error
+}
+
+func (e *StartError) Error() string { return fmt.Sprintf("start %s: %s", e.Container, e.Reason) }
+
+// Unwrap gives the runtime's own error.
+func (e *StartError) Unwrap() error { return e.Err }
+
+// Hint is the way out.
+func (e *StartError) Hint() string { return e.Help }
+
+var execError = regexp.MustCompile(`exec: "([^"]*)": (.*)$`)
+
+// startError finds in the runtime's chain of messages what the user can act on.
+func startError(c *Container, err error) error {
+	msg := strings.TrimSpace(err.Error())
+	if m := execError.FindStringSubmatch(msg); m != nil {
+		e := &StartError{Container: c.Name, Err: err, Code: 126, Reason: fmt.Sprintf("command %q: %s", m[1], strings.TrimSuffix(m[2], ": unknown"))}
+		if strings.Contains(m[2], "not found") || strings.Contains(m[2], "no such file") {
+			e.Code = 127
+			e.Reason = fmt.Sprintf("command %q is not in the image", m[1])
+			e.Help = fmt.Sprintf("check command and entrypoint of service %q", c.Slot.Service)
+		}
+		return e
+	}
+	for _, prefix := range []string{"failed to create shim task: ", "OCI runtime create failed: ", "OCI runtime start failed: ", "runc create failed: ", "unable to start container process: ", "error during container init: "} {
+		if _, rest, ok := strings.Cut(msg, prefix); ok {
+			msg = rest
+		}
+	}
+	return &StartError{Container: c.Name, Reason: strings.TrimSuffix(msg, ": unknown"), Code: 128, Err: err}
+}

@@ -1,0 +1,435 @@
+package container
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	eventsapi "github.com/containerd/containerd/api/events"
+	"github.com/containerd/containerd/api/services/tasks/v1"
+	"github.com/containerd/containerd/api/types"
+	taskapi "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/typeurl/v2"
+	"github.com/moby/sys/signal"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/engine/logs"
+	"berth/graph/plan"
+)
+
+// Start starts the process of a container whose network and files are ready. amend may change the
+// spec for this start alone (namespaces of other containers that run now), and may be nil.
+func (s *Store) Start(ctx context.Context, c *Container, prepare func(context.Context) error, amend func(*specs.Spec) error) error {
+	c.op.Lock()
+	defer c.op.Unlock()
+	if c.Removed() {
+		return fmt.Errorf("container %q: %w", c.Name, errdefs.ErrNotFound)
+	}
+	if c.Running() {
+		return nil
+	}
+	err := s.start(ctx, c, prepare, amend)
+	if err != nil {
+		uerr := s.Update(c, func(st *Status) {
+			st.Error = err.Error()
+			if st.State != plan.Created {
+				st.State = plan.Exited
+			}
+			st.Code = startFailureCode(err)
+		})
+		return errors.Join(err, uerr)
+	}
+	return nil
+}
+
+// startFailureCode gives what docker gives: 127 for a command that isn't there, 126 for one that can't be run, 128 else.
+func startFailureCode(err error) int {
+	var e *StartError
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return 128
+}
+
+func (s *Store) start(ctx context.Context, c *Container, prepare func(context.Context) error, amend func(*specs.Spec) error) error {
+	if prepare != nil {
+		if err := prepare(ctx); err != nil {
+			return err
+		}
+	}
+	if amend != nil {
+		if err := s.amend(ctx, c.ID, amend); err != nil {
+			return err
+		}
+	}
+	req := &tasks.CreateTaskRequest{ContainerID: c.ID, Terminal: c.TTY}
+	mounts, err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Mounts(ctx, c.ID)
+	if err != nil {
+		return fmt.Errorf("its file system: %w", err)
+	}
+	for _, m := range mounts {
+		req.Rootfs = append(req.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
+	}
+	if err := s.streams(c, req); err != nil {
+		return err
+	}
+	if err := s.createTask(ctx, c, req); err != nil {
+		return startError(c, err)
+	}
+	c.mu.Lock()
+	c.exited = make(chan struct{})
+	c.mu.Unlock()
+	resp, err := s.cfg.Client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: c.ID})
+	if err != nil {
+		c.mu.Lock()
+		close(c.exited)
+		c.mu.Unlock()
+		_, derr := s.cfg.Client.TaskService().Delete(context.WithoutCancel(ctx), &tasks.DeleteTaskRequest{ContainerID: c.ID})
+		return startError(c, errors.Join(errgrpc.ToNative(err), ignoreNotFound(derr)))
+	}
+	return s.Update(c, func(st *Status) {
+		*st = Status{State: plan.Running, Pid: int(resp.Pid), Started: time.Now(), Restarts: st.Restarts, Ports: st.Ports}
+		if c.Health != nil {
+			st.Health = plan.Starting
+		}
+	})
+}
+
+// createTask asks for the task; what a killed engine or a dead shim left of an earlier one is cleared away first.
+func (s *Store) createTask(ctx context.Context, c *Container, req *tasks.CreateTaskRequest) error {
+	_, err := s.cfg.Client.TaskService().Create(ctx, req)
+	err = errgrpc.ToNative(err)
+	if !errdefs.IsAlreadyExists(err) {
+		return err
+	}
+	if _, err := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID}); err != nil {
+		return errgrpc.ToNative(err)
+	}
+	_, err = s.cfg.Client.TaskService().Create(ctx, req)
+	return errgrpc.ToNative(err)
+}
+
+// streams says where the process's input comes from and its output goes to.
+func (s *Store) streams(c *Container, req *tasks.CreateTaskRequest) error {
+	o, enabled, err := logs.ParseOptions(c.LogDriver, c.LogOptions)
+	if err != nil {
+		return err
+	}
+	if enabled {
+		req.Stdout = logs.URI(s.LogDir(c.ID), o)
+		if !c.TTY {
+			req.Stderr = req.Stdout
+		}
+	}
+	if !c.Stdin {
+		return nil
+	}
+	if err := os.MkdirAll(s.stateDir(c.ID), 0o711); err != nil {
+		return err
+	}
+	req.Stdin = s.stdin(c.ID)
+	if err := syscall.Mkfifo(req.Stdin, 0o600); err != nil && !errors.Is(err, os.ErrExist) {
+		return fmt.Errorf("make the pipe of its standard input: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) stdin(id string) string { return filepath.Join(s.stateDir(id), "stdin") }
+
+// OpenStdin opens the writing end of a container's standard input.
+func (s *Store) OpenStdin(c *Container) (*os.File, error) {
+	// Both ends, so that opening does not wait for the shim.
+	return os.OpenFile(s.stdin(c.ID), os.O_RDWR|syscall.O_NONBLOCK, 0)
+}
+
+// CloseStdin tells the process that no more input comes, once every writer has closed its end.
+func (s *Store) CloseStdin(ctx context.Context, c *Container) error {
+	_, err := s.cfg.Client.TaskService().CloseIO(ctx, &tasks.CloseIORequest{ContainerID: c.ID, Stdin: true})
+	return errgrpc.ToNative(err)
+}
+
+func (s *Store) amend(ctx context.Context, id string, f func(*specs.Spec) error) error {
+	cc, err := s.cfg.Client.ContainerService().Get(ctx, id)
+	if err != nil {
+		return err
+	}
+	var spec specs.Spec
+	if err := typeurl.UnmarshalTo(cc.Spec, &spec); err != nil {
+		return err
+	}
+	if err := f(&spec); err != nil {
+		return err
+	}
+	if cc.Spec, err = typeurl.MarshalAny(&spec); err != nil {
+		return err
+	}
+	_, err = s.cfg.Client.ContainerService().Update(ctx, cc, "spec")
+	return err
+}
+
+// Signal sends a signal to the container's first process.
+func (s *Store) Signal(ctx context.Context, c *Container, name string) error {
+	sig, err := signal.ParseSignal(name)
+	if err != nil {
+		return fmt.Errorf("signal %q of container %q: %w", name, c.Name, errdefs.ErrInvalidArgument)
+	}
+	_, err = s.cfg.Client.TaskService().Kill(ctx, &tasks.KillRequest{ContainerID: c.ID, Signal: uint32(sig)})
+	return errgrpc.ToNative(err)
+}
+
+// Stop asks the process to end by its stop signal, and kills it after grace. It returns when the exit has been handled.
+func (s *Store) Stop(ctx context.Context, c *Container, grace time.Duration) error {
+	exited := c.Exited()
+	if !c.Running() {
+		return nil
+	}
+	if c.Status().State == plan.Paused {
+		// A frozen process can't take a signal.
+		if err := s.Unpause(ctx, c); err != nil {
+			return err
+		}
+	}
+	sig := c.StopSignal
+	if sig == "" {
+		sig = "SIGTERM"
+	}
+	if grace > 0 {
+		if err := s.Signal(ctx, c, sig); ignoreGone(err) != nil {
+			return err
+		}
+		t := time.NewTimer(grace)
+		defer t.Stop()
+		select {
+		case <-exited:
+			return nil
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.Kill(ctx, c)
+}
+
+// Kill ends the process at once and returns when the exit has been handled.
+func (s *Store) Kill(ctx context.Context, c *Container) error {
+	exited := c.Exited()
+	if !c.Running() {
+		return nil
+	}
+	if err := s.Signal(ctx, c, "SIGKILL"); ignoreGone(err) != nil {
+		return err
+	}
+	select {
+	case <-exited:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Pause freezes all processes of a container.
+func (s *Store) Pause(ctx context.Context, c *Container) error {
+	if _, err := s.cfg.Client.TaskService().Pause(ctx, &tasks.PauseTaskRequest{ContainerID: c.ID}); err != nil {
+		return errgrpc.ToNative(err)
+	}
+	return s.Update(c, func(st *Status) { st.State = plan.Paused })
+}
+
+// Unpause lets them go on.
+func (s *Store) Unpause(ctx context.Context, c *Container) error {
+	if _, err := s.cfg.Client.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: c.ID}); err != nil {
+		return errgrpc.ToNative(err)
+	}
+	return s.Update(c, func(st *Status) { st.State = plan.Running })
+}
+
+// Remove removes a container that does not run: record, file system, log, status.
+func (s *Store) Remove(ctx context.Context, c *Container) error {
+	c.op.Lock()
+	defer c.op.Unlock()
+	if c.Running() {
+		return fmt.Errorf("remove container %q: it runs: %w", c.Name, errdefs.ErrFailedPrecondition)
+	}
+	// A task that could not be started, or that a killed engine left behind.
+	if _, err := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID}); ignoreNotFound(err) != nil {
+		return errgrpc.ToNative(err)
+	}
+	if err := s.cfg.Client.ContainerService().Delete(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
+		return err
+	}
+	if err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
+		return fmt.Errorf("its file system: %w", err)
+	}
+	c.mu.Lock()
+	c.removed = true
+	c.mu.Unlock()
+	s.mu.Lock()
+	delete(s.byID, c.ID)
+	s.mu.Unlock()
+	return errors.Join(os.RemoveAll(s.Dir(c.ID)), os.RemoveAll(s.stateDir(c.ID)))
+}
+
+// Subscription is the store's ear at containerd's events; it is the one place that learns of exits.
+type Subscription struct {
+	s      *Store
+	events <-chan *events.Envelope
+	errs   <-chan error
+}
+
+// Subscribe begins to listen; nothing that happens from now on is missed, and Run acts on it.
+func (s *Store) Subscribe(ctx context.Context) *Subscription {
+	ch, errs := s.cfg.Client.EventService().Subscribe(ctx, `topic=="/tasks/exit"`, `topic=="/tasks/oom"`)
+	return &Subscription{s, ch, errs}
+}
+
+// Run acts on what happens until ctx, that of Subscribe, ends.
+func (w *Subscription) Run(ctx context.Context) {
+	for {
+		select {
+		case env := <-w.events:
+			w.s.handle(ctx, env)
+		case err := <-w.errs:
+			if ctx.Err() == nil {
+				w.s.cfg.Log.ErrorContext(ctx, "containerd's events ended", "error", err)
+			}
+			return
+		}
+	}
+}
+
+func (s *Store) handle(ctx context.Context, env *events.Envelope) {
+	ev, err := typeurl.UnmarshalAny(env.Event)
+	if err != nil {
+		s.cfg.Log.WarnContext(ctx, "read an event of containerd", "error", err)
+		return
+	}
+	switch e := ev.(type) {
+	case *eventsapi.TaskExit:
+		if e.ID == e.ContainerID { // not of an exec
+			s.taskExited(ctx, e.ContainerID)
+		}
+	case *eventsapi.TaskOOM:
+		if c, err := s.Get(e.ContainerID); err == nil {
+			if err := s.Update(c, func(st *Status) { st.OOM = true }); err != nil {
+				s.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
+			}
+			s.cfg.Hooks.OOM(ctx, c)
+		}
+	}
+}
+
+func (s *Store) taskExited(ctx context.Context, id string) {
+	c, err := s.Get(id)
+	if err != nil {
+		return
+	}
+	// Not in this goroutine: deleting the task takes the runtime some milliseconds.
+	go s.reap(ctx, c)
+}
+
+// reap deletes an ended task and tells who waits for it.
+func (s *Store) reap(ctx context.Context, c *Container) {
+	c.op.Lock()
+	defer c.op.Unlock()
+	if !c.Running() {
+		return
+	}
+	code, at := 255, time.Now()
+	resp, err := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID})
+	switch err = errgrpc.ToNative(err); {
+	case err == nil:
+		code, at = int(resp.ExitStatus), resp.ExitedAt.AsTime()
+	case errdefs.IsNotFound(err): // its shim is gone: the code is not known
+	case errdefs.IsFailedPrecondition(err): // it runs: an event of an earlier life
+		return
+	default:
+		s.cfg.Log.ErrorContext(ctx, "delete an ended task", "container", c.Name, "error", err)
+	}
+	s.ended(ctx, c, code, at)
+}
+
+// ended notes the end of a container's process; c.op is held.
+func (s *Store) ended(ctx context.Context, c *Container, code int, at time.Time) {
+	if err := s.Update(c, func(st *Status) {
+		st.State, st.Code, st.Finished, st.Pid, st.Health = plan.Exited, code, at, 0, plan.NoHealth
+	}); err != nil {
+		s.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
+	}
+	s.cfg.Hooks.Exited(ctx, c, c.Status())
+	c.mu.Lock()
+	select {
+	case <-c.exited:
+	default:
+		close(c.exited)
+	}
+	c.mu.Unlock()
+}
+
+// Adopt compares each container's status with the tasks that there are, after an engine's start: what runs is taken
+// over, what ended meanwhile is handled as an exit.
+func (s *Store) Adopt(ctx context.Context) error {
+	resp, err := s.cfg.Client.TaskService().List(ctx, &tasks.ListTasksRequest{})
+	if err != nil {
+		return fmt.Errorf("list the tasks: %w", errgrpc.ToNative(err))
+	}
+	have := map[string]*taskapi.Process{}
+	for _, p := range resp.Tasks {
+		have[p.ID] = p
+	}
+	for _, c := range s.List(nil) {
+		p, ok := have[c.ID]
+		switch {
+		case ok && (p.Status == taskapi.Status_RUNNING || p.Status == taskapi.Status_PAUSED || p.Status == taskapi.Status_PAUSING):
+			state := plan.Running
+			if p.Status != taskapi.Status_RUNNING {
+				state = plan.Paused
+			}
+			c.mu.Lock()
+			c.exited = make(chan struct{})
+			c.status.State, c.status.Pid, c.status.Code = state, int(p.Pid), 0
+			if c.status.Started.IsZero() {
+				c.status.Started = time.Now()
+			}
+			c.mu.Unlock()
+		case ok && p.Status == taskapi.Status_CREATED:
+			// The engine was killed between create and start: start again from the beginning.
+			_, _ = s.cfg.Client.TaskService().Kill(ctx, &tasks.KillRequest{ContainerID: c.ID, Signal: uint32(syscall.SIGKILL), All: true})
+			_, _ = s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID})
+			if c.Running() {
+				s.adoptEnded(ctx, c)
+			}
+		case ok || c.Running():
+			s.adoptEnded(ctx, c)
+		}
+	}
+	return nil
+}
+
+func (s *Store) adoptEnded(ctx context.Context, c *Container) {
+	c.mu.Lock()
+	c.status.State = plan.Running
+	c.mu.Unlock()
+	s.reap(ctx, c)
+}
+
+func ignoreNotFound(err error) error {
+	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// ignoreGone: a signal to a process that has just ended is no error.
+func ignoreGone(err error) error {
+	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) {
+		return nil
+	}
+	return err
+}

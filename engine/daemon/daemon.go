@@ -1,0 +1,193 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"berth/engine"
+	"berth/engine/api"
+	"berth/engine/client"
+	"berth/engine/runtime"
+)
+
+// Config is how an engine is run.
+type Config struct {
+	Root, State, Config string
+	Shim, Runc          string // absolute paths
+	// Command starts this engine again.
+	Command []string
+	// Idle: an engine that was started on demand ends when nothing has run for so long; 0: never.
+	Idle  time.Duration
+	Debug bool
+	Log   io.Writer
+}
+
+// Run runs an engine until it is asked to stop. It answers on the file descriptor that client.ReadyEnv names.
+func Run(ctx context.Context, cfg Config) (err error) {
+	tell := readiness()
+	defer func() { tell(err) }()
+	if err := preflight(cfg); err != nil {
+		return err
+	}
+	for _, dir := range []string{cfg.Root, cfg.State} {
+		if err := os.MkdirAll(dir, 0o711); err != nil {
+			return fmt.Errorf("make the engine's folder: %w", err)
+		}
+	}
+	lock, err := lockState(cfg.State)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+	level := slog.LevelInfo
+	if cfg.Debug {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(cfg.Log, &slog.HandlerOptions{Level: level}))
+
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	asked := make(chan struct{})
+	d := &daemon{cfg: cfg, log: log, stop: sync.OnceFunc(func() { close(asked) })}
+	if err := d.start(ctx); err != nil {
+		return err
+	}
+	defer d.rt.Close()
+	if err := d.engine.Restore(ctx); err != nil {
+		return errors.Join(fmt.Errorf("take over what runs: %w", err), d.engine.Close())
+	}
+	log.InfoContext(ctx, "engine is ready", "version", api.Version, "root", cfg.Root, "state", cfg.State, "snapshotter", d.rt.Snapshotter)
+	tell(nil)
+	if cfg.Idle > 0 {
+		go d.watchIdle(ctx)
+	}
+	select {
+	case <-ctx.Done():
+	case <-asked:
+		// The answer to the call that asked must get out first.
+		time.Sleep(50 * time.Millisecond)
+	}
+	log.Info("engine ends")
+	return d.engine.Close()
+}
+
+type daemon struct {
+	cfg    Config
+	log    *slog.Logger
+	rt     *runtime.Runtime
+	engine *engine.Engine
+	stop   func()
+}
+
+func (d *daemon) start(ctx context.Context) error {
+	api.RegisterCodec()
+	socket := client.Socket(d.cfg.State)
+	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	level := "warn"
+	if d.cfg.Debug {
+		level = "debug"
+	}
+	var err error
+	d.rt, err = runtime.Start(ctx, runtime.Config{
+		Root: filepath.Join(d.cfg.Root, "containerd"), State: filepath.Join(d.cfg.State, "containerd"), Socket: socket, SocketGID: socketGroup(),
+		Shim: d.cfg.Shim, Runc: d.cfg.Runc, LogLevel: level, LogOutput: d.cfg.Log,
+	}, func(ctx context.Context, rt *runtime.Runtime) (runtime.Service, error) {
+		e, err := engine.Open(ctx, engine.Config{
+			Root: d.cfg.Root, State: d.cfg.State, ConfigDir: d.cfg.Config, Socket: socket, Shim: d.cfg.Shim, Runc: d.cfg.Runc,
+			Daemon: d.cfg.Command, Autostarted: d.cfg.Idle > 0, ID: engineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State),
+			Log: d.log, Stop: d.stop,
+		}, rt)
+		d.engine = e
+		return e, err
+	})
+	if err != nil {
+		return err
+	}
+	return d.rt.Serve(ctx)
+}
+
+// watchIdle ends an engine that nobody needs.
+func (d *daemon) watchIdle(ctx context.Context) {
+	last := time.Now()
+	t := time.NewTicker(d.cfg.Idle / 10)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			if !d.engine.Idle() {
+				last = time.Now()
+			}
+			if time.Since(last) >= d.cfg.Idle {
+				d.log.Info("nothing has run for a while", "for", d.cfg.Idle)
+				d.stop()
+				return
+			}
+		}
+	}
+}
+
+// readiness gives the function that tells who started this engine how it went; only its first call says something.
+func readiness() func(error) {
+	fd, err := strconv.Atoi(os.Getenv(client.ReadyEnv))
+	if err != nil {
+		return func(error) {}
+	}
+	_ = os.Unsetenv(client.ReadyEnv)
+	unix.CloseOnExec(fd)
+	f := os.NewFile(uintptr(fd), "ready")
+	var once sync.Once
+	return func(err error) {
+		once.Do(func() {
+			defer f.Close()
+			if err == nil {
+				_, _ = f.WriteString("ok\n")
+				return
+			}
+			_ = json.NewEncoder(f).Encode(engine.ToAPI(err))
+		})
+	}
+}
+
+// lockState makes sure that there is one engine per state folder.
+func lockState(state string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(state, "engine.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, &api.Error{Class: api.ClassAlreadyExists, Message: "start the engine: another one runs with state " + state, HintText: "see berth engine status"}
+	}
+	return f, nil
+}
+
+// socketGroup is the group that may use the socket beside root: berth, if there is one.
+func socketGroup() int {
+	g, err := user.LookupGroup("berth")
+	if err != nil {
+		return 0
+	}
+	gid, err := strconv.Atoi(g.Gid)
+	if err != nil {
+		return 0
+	}
+	return gid
+}

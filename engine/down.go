@@ -1,0 +1,64 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/containerd/errdefs"
+
+	"berth/engine/api"
+	"berth/engine/container"
+	"berth/graph/plan"
+)
+
+// Down takes a project down. It works from what runs, so that it needs no files.
+func (e *Engine) Down(ctx context.Context, req *api.DownRequest, emit func(api.Event) error) (err error) {
+	ctx, v, err := e.openVerb(ctx, "down", req.ProjectSelector, req.Parallel, req.DryRun, emit)
+	if err != nil {
+		return err
+	}
+	defer joinClose(&err, func() error { return v.close(ctx) })
+	have, err := v.have(ctx)
+	if err != nil {
+		return err
+	}
+	p, err := plan.Down(v.file(), have, plan.DownPolicy{Services: req.Services, RemoveOrphans: req.RemoveOrphans, Volumes: req.Volumes, Timeout: req.Timeout})
+	if err != nil {
+		return err
+	}
+	v.announce(p)
+	if err := v.run(ctx, p); err != nil || req.DryRun {
+		return err
+	}
+	if err := v.removeImages(ctx, req.RemoveImages); err != nil {
+		return err
+	}
+	if len(v.containers.List(func(c *container.Container) bool { return c.Project == v.project.Name })) == 0 {
+		return v.kept.Forget(v.project.Name)
+	}
+	return nil
+}
+
+// removeImages removes the images of the project's services: those without a name in the file ("local"), or all.
+func (v *verb) removeImages(ctx context.Context, which string) error {
+	if which == "" || !v.known {
+		return nil
+	}
+	var errs []error
+	for name, svc := range v.project.Services {
+		if which == "local" && svc.Image != "" {
+			continue
+		}
+		ref := plan.ImageRef(v.project, name)
+		_, _, err := v.images.Remove(ctx, []string{ref}, false, v.usersOf)
+		switch {
+		case errdefs.IsNotFound(err):
+		case errdefs.IsConflict(err), errdefs.IsFailedPrecondition(err):
+			v.session.Warn("", fmt.Sprintf("image %s is kept: %v", ref, err))
+		default:
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}

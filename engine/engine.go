@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"google.golang.org/grpc"
+
+	"berth/engine/api"
+	"berth/engine/apply"
+	"berth/engine/container"
+	"berth/engine/event"
+	"berth/engine/health"
+	"berth/engine/image"
+	"berth/engine/logs"
+	"berth/engine/observe"
+	"berth/engine/restart"
+	"berth/engine/runtime"
+	"berth/engine/spec"
+	"berth/engine/spec/hostfacts"
+	"berth/graph/plan"
+	"berth/netplan/cni"
+	"berth/volumes/local"
+)
+
+// Config is where an engine keeps its things and what it was started with.
+type Config struct {
+	Root, State, ConfigDir string
+	Socket                 string
+	Shim, Runc             string
+	Daemon                 []string // command line that starts this engine again
+	Autostarted            bool
+	// ID is a short name of this engine on this host, from its state folder: links and rules carry it.
+	ID string
+	// StoppedFile is written by a shutdown that was asked for.
+	StoppedFile string
+	Log         *slog.Logger
+	// Stop ends the process after a shutdown was asked for.
+	Stop func()
+}
+
+// Engine runs projects. It implements api.Server.
+type Engine struct {
+	cfg        Config
+	rt         *runtime.Runtime
+	containers *container.Store
+	images     *image.Store
+	networks   *cni.Driver
+	volumes    *local.Driver
+	events     *event.Bus
+	apply      *apply.Applier
+	resolver   *apply.Resolver
+	observe    observe.Host
+	restarts   *restart.Loop
+	probes     *health.Monitor
+	logReader  logs.Reader
+	kept       keptProjects
+	locks      projectLocks
+	started    time.Time
+
+	// ctx is the engine's life: loops and restarts run under it.
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	host   spec.Host
+	// restoring: what has ended is started again in the order of its project, not one by one.
+	restoring atomic.Bool
+
+	// ready is closed when what ran before was taken over; verbs wait for it.
+	ready chan struct{}
+}
+
+// Open builds the engine on a containerd that is ready, before its socket serves.
+func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error) {
+	e := &Engine{cfg: cfg, rt: rt, started: time.Now(), ready: make(chan struct{}), events: &event.Bus{}}
+	e.ctx, e.cancel = context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), runtime.Namespace))
+	e.kept.dir = filepath.Join(cfg.Root, "projects")
+	var err error
+	if e.containers, err = container.Open(e.ctx, container.Config{
+		Client: rt.Client, Snapshotter: rt.Snapshotter, Runtime: rt.Shim(), Options: rt.RuncOptions(),
+		Dir: filepath.Join(cfg.Root, "containers"), State: filepath.Join(cfg.State, "containers"), Log: cfg.Log,
+		Hooks: container.Hooks{Exited: e.exited, OOM: e.oom},
+	}); err != nil {
+		return nil, err
+	}
+	e.images = image.New(image.Config{Client: rt.Client, Snapshotter: rt.Snapshotter, HostsDir: filepath.Join(cfg.ConfigDir, "certs.d")})
+	if e.networks, err = cni.Open(e.ctx, cni.Config{
+		Engine: cfg.ID, Root: filepath.Join(cfg.Root, "networks"), State: filepath.Join(cfg.State, "networks"), Log: cfg.Log,
+	}); err != nil {
+		return nil, fmt.Errorf("open the networks: %w", err)
+	}
+	if e.volumes, err = local.Open(filepath.Join(cfg.Root, "volumes")); err != nil {
+		return nil, fmt.Errorf("open the volumes: %w", err)
+	}
+	e.host, err = hostfacts.Read("/berth-"+cfg.ID, cfg.Root, cfg.State)
+	if err != nil {
+		return nil, err
+	}
+	e.resolver = apply.NewResolver(filepath.Join(cfg.State, "zones"), e.containers, e.networks.Addresses, e.networks.Network,
+		apply.HostResolvers)
+	e.apply = apply.New(apply.Config{
+		Client: rt.Client, Containers: e.containers, Images: e.images, Networks: e.networks, Volumes: e.volumes,
+		Resolver: e.resolver, Events: e.events, Log: cfg.Log, Host: e.host, State: cfg.State, Shim: cfg.Shim, Daemon: cfg.Daemon,
+		Stopped: cfg.StoppedFile, Version: api.Version,
+	})
+	e.observe = observe.Host{Containers: e.containers, Images: e.images, Networks: e.networks.Networks, Volumes: e.volumes}
+	e.restarts = restart.NewLoop(restarter{e}, e.restarted)
+	e.probes = health.NewMonitor(e.containers, parallelProbes, e.healthChanged)
+	e.apply.SetHooks(apply.Hooks{Started: e.containerStarted, Stopping: e.containerStopping})
+	return e, nil
+}
+
+// Register implements runtime.Service.
+func (e *Engine) Register(s *grpc.Server) error {
+	api.Register(s, e, ToAPI)
+	return nil
+}
+
+// Close ends the engine; containers go on.
+func (e *Engine) Close() error {
+	e.cancel()
+	e.restarts.Close()
+	e.probes.Close()
+	e.wg.Wait()
+	return e.networks.Close()
+}
+
+// begin waits until the engine has taken over what ran, and gives the context for a call's work.
+func (e *Engine) begin(ctx context.Context) (context.Context, error) {
+	select {
+	case <-e.ready:
+		return namespaces.WithNamespace(ctx, runtime.Namespace), nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// Idle says that nothing runs and nothing is being done.
+func (e *Engine) Idle() bool {
+	alive := e.containers.List(func(c *container.Container) bool { return !over(c) && c.Status().State != plan.Created })
+	return !e.locks.busy() && len(alive) == 0
+}
+
+// writeStopped notes that the engine is to stay down.
+func (e *Engine) writeStopped() error {
+	if e.cfg.StoppedFile == "" {
+		return nil
+	}
+	return os.WriteFile(e.cfg.StoppedFile, nil, 0o600)
+}
+
+var _ io.Closer = (*Engine)(nil)
+var _ api.Server = (*Engine)(nil)

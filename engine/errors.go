@@ -1,0 +1,44 @@
+package engine
+
+import (
+	"context"
+	"errors"
+
+	"github.com/containerd/errdefs"
+
+	"berth/engine/api"
+)
+
+// ToAPI turns an error of the engine into what travels: class, message, and the hint of whoever knew one.
+func ToAPI(err error) *api.Error {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return e
+	}
+	out := &api.Error{Message: err.Error(), Class: class(err)}
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		out.HintText = h.Hint()
+	}
+	return out
+}
+
+func class(err error) string {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return api.ClassCanceled
+	case errdefs.IsNotFound(err):
+		return api.ClassNotFound
+	case errdefs.IsAlreadyExists(err), errdefs.IsConflict(err):
+		return api.ClassAlreadyExists
+	case errdefs.IsInvalidArgument(err):
+		return api.ClassInvalidArgument
+	case errdefs.IsFailedPrecondition(err):
+		return api.ClassFailedPrecondition
+	case errdefs.IsUnavailable(err):
+		return api.ClassUnavailable
+	case errdefs.IsNotImplemented(err):
+		return api.ClassNotImplemented
+	}
+	return api.ClassUnknown
+}

@@ -1,0 +1,150 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"berth/engine/api"
+	"berth/graph/plan"
+	"berth/netplan"
+	"berth/netplan/cni"
+	"berth/project"
+)
+
+// Up brings a project up: an images plan, then a containers plan.
+func (e *Engine) Up(ctx context.Context, req *api.UpRequest, emit func(api.Event) error) (err error) {
+	name := "up"
+	if req.NoStart {
+		name = "create"
+	}
+	ctx, v, err := e.openVerb(ctx, name, req.ProjectSelector, req.Parallel, req.DryRun, emit)
+	if err != nil {
+		return err
+	}
+	defer joinClose(&err, func() error { return v.close(ctx) })
+	return v.up(ctx, req)
+}
+
+func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
+	have, err := v.have(ctx)
+	if err != nil {
+		return err
+	}
+	images, err := plan.Images(v.project, have, plan.ImagesPolicy{Services: req.Services, NoDeps: req.NoDeps, Pull: req.Pull})
+	if err != nil {
+		return err
+	}
+	pol := upPolicy(req)
+	if v.dryRun {
+		// What the pulls will give is not known: the plan is made as if nothing changes by them.
+		p, err := plan.Up(v.project, plan.Wanted(v.project), have, pol)
+		if err != nil {
+			return err
+		}
+		v.announce(p)
+		return v.run(ctx, plan.Join(images, p))
+	}
+	// Before anything is fetched, what can be known to be wrong is found.
+	if err := v.checkPorts(ctx, req); err != nil {
+		return err
+	}
+	if len(images.Steps) > 0 {
+		v.session.Pull = v.pullOptions(req.Host)
+		if err := v.run(ctx, images); err != nil {
+			return err
+		}
+		if have, err = v.have(ctx); err != nil {
+			return err
+		}
+	}
+	p, err := plan.Up(v.project, plan.Wanted(v.project), have, pol)
+	if err != nil {
+		return err
+	}
+	if len(p.Questions) > 0 {
+		return v.ask(p.Questions)
+	}
+	v.announce(p)
+	v.session.AnonymousRenewed = req.RenewAnonVolumes
+	wanted := "running"
+	if req.NoStart {
+		wanted = "stopped"
+	}
+	if err := v.kept.Put(v.project, wanted); err != nil {
+		return fmt.Errorf("keep project %q: %w", v.project.Name, err)
+	}
+	if req.Wait && req.WaitTimeout > 0 {
+		limited, cancel := context.WithTimeout(ctx, req.WaitTimeout)
+		defer cancel()
+		err := v.run(limited, p)
+		if limited.Err() != nil && ctx.Err() == nil {
+			return &api.Error{Class: api.ClassFailedPrecondition, Message: fmt.Sprintf("application not healthy after %s", req.WaitTimeout)}
+		}
+		return err
+	}
+	return v.run(ctx, p)
+}
+
+// ask hands questions to the caller, who comes again with answers.
+func (v *verb) ask(questions []plan.Question) error {
+	var texts []string
+	for _, q := range questions {
+		v.emit(api.Event{Kind: api.KindQuestion, Key: q.Key, Text: q.Text})
+		texts = append(texts, q.Text)
+	}
+	return &api.Error{Class: api.ClassFailedPrecondition, Message: strings.Join(texts, "; "), HintText: "answer with yes (-y), or keep the old configuration"}
+}
+
+func upPolicy(req *api.UpRequest) plan.UpPolicy {
+	pol := plan.UpPolicy{
+		Services: req.Services, NoDeps: req.NoDeps, RenewAnonVolumes: req.RenewAnonVolumes,
+		RemoveOrphans: req.RemoveOrphans, NoStart: req.NoStart, Wait: req.Wait, Timeout: req.Timeout, Approved: map[string]bool{},
+	}
+	switch {
+	case req.ForceRecreate:
+		pol.Recreate = plan.RecreateForce
+	case req.NoRecreate:
+		pol.Recreate, pol.RecreateDeps = plan.RecreateNever, plan.RecreateNever
+	}
+	if req.AlwaysRecreateDeps {
+		pol.RecreateDeps = plan.RecreateForce
+	}
+	if req.RenewAnonVolumes && pol.Recreate == plan.RecreateDiverged {
+		pol.Recreate = plan.RecreateForce
+	}
+	for _, k := range req.Approved {
+		pol.Approved[k] = true
+	}
+	return pol
+}
+
+// checkPorts finds host ports that are taken, before anything starts.
+func (v *verb) checkPorts(ctx context.Context, req *api.UpRequest) error {
+	if req.NoStart {
+		return nil
+	}
+	var claims []cni.Claim
+	for name, svc := range v.project.Services {
+		if len(req.Services) > 0 && !slices.Contains(req.Services, name) {
+			continue
+		}
+		if mode, _ := netplan.Mode(svc); mode == "host" || mode == "none" || mode == "service" || mode == "container" {
+			continue
+		}
+		for _, slot := range v.project.Slots(name) {
+			ports, err := netplan.Ports(svc, slot.Number)
+			if err != nil {
+				return err
+			}
+			if len(ports) > 0 {
+				claims = append(claims, cni.Claim{Owner: owner(v.project, slot), Ports: ports})
+			}
+		}
+	}
+	return v.networks.CheckPorts(ctx, claims)
+}
+
+// owner is the key of a slot's addresses.
+func owner(p *project.Project, s project.Slot) string { return p.Name + "/" + s.String() }

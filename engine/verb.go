@@ -1,0 +1,171 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/containerd/errdefs"
+
+	"berth/engine/api"
+	"berth/engine/apply"
+	"berth/engine/image"
+	"berth/graph/plan"
+	"berth/graph/run"
+	"berth/project"
+)
+
+// verb is one call that changes a project: its lock, its session, and the caller that hears of progress.
+type verb struct {
+	*Engine
+	name    string // of the verb
+	project *project.Project
+	known   bool // the caller sent the project, or the engine had kept it
+	session *apply.Session
+	emit    func(api.Event)
+	dryRun  bool
+	limits  run.Limits
+	release func()
+}
+
+// openVerb locks the project and opens a session. The project is the caller's; without one it is what the engine kept; without
+// that, an empty one of the name.
+func (e *Engine) openVerb(ctx context.Context, name string, sel api.ProjectSelector, parallel int, dryRun bool, emit func(api.Event) error) (context.Context, *verb, error) {
+	ctx, err := e.begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := &verb{Engine: e, name: name, dryRun: dryRun, limits: run.Limits{Parallel: parallel}}
+	v.emit = func(ev api.Event) {
+		ev.Time = time.Now()
+		// A caller that has gone away hears nothing; its context ends the verb.
+		_ = emit(ev)
+	}
+	if v.project, v.known, err = e.selected(sel); err != nil {
+		return nil, nil, err
+	}
+	if !dryRun {
+		v.release, err = e.locks.acquire(ctx, v.project.Name, name, func(holder string, since time.Time) {
+			v.emit(api.Event{Kind: api.KindNotice, Text: fmt.Sprintf("waiting for berth %s, which works on project %q since %s",
+				holder, v.project.Name, since.Format(time.TimeOnly))})
+		})
+		if err != nil {
+			return nil, nil, fmt.Errorf("wait for project %q: %w", v.project.Name, err)
+		}
+	} else {
+		v.release = func() {}
+	}
+	ctx, v.session, err = e.apply.Session(ctx, v.project)
+	if err != nil {
+		v.release()
+		return nil, nil, err
+	}
+	v.session.Warn = func(key, text string) {
+		if key != "" {
+			text = key + ": " + text
+		}
+		v.emit(api.Event{Kind: api.KindWarning, Text: text})
+	}
+	return ctx, v, nil
+}
+
+func (v *verb) close(ctx context.Context) error {
+	defer v.release()
+	return v.session.Close(ctx)
+}
+
+// selected gives the project that a selector means.
+func (e *Engine) selected(sel api.ProjectSelector) (*project.Project, bool, error) {
+	if len(sel.Project) > 0 {
+		p, err := project.Decode(sel.Project)
+		return p, true, err
+	}
+	p, _, err := e.kept.Get(sel.Name)
+	if err == nil {
+		return p, true, nil
+	}
+	if !errdefs.IsNotFound(err) {
+		return nil, false, err
+	}
+	return project.Empty(sel.Name), false, nil
+}
+
+// known project or nil, as the planner wants it.
+func (v *verb) file() *project.Project {
+	if v.known {
+		return v.project
+	}
+	return nil
+}
+
+func (v *verb) have(ctx context.Context) (plan.Observed, error) {
+	return v.observe.Project(ctx, v.project.Name, v.file())
+}
+
+// announce tells the caller what was decided.
+func (v *verb) announce(p plan.Plan) {
+	for _, n := range p.Notices {
+		v.session.Warn(n.Key, n.Text)
+	}
+	for _, d := range p.Verdicts {
+		v.emit(api.Event{Kind: api.KindVerdict, Verdict: &api.Verdict{Object: d.Object, Outcome: string(d.Outcome), Why: d.Why}})
+	}
+	if len(p.Orphans) > 0 {
+		v.emit(api.Event{Kind: api.KindOrphans, Names: p.Orphans})
+	}
+}
+
+// run carries out a plan, or shows it.
+func (v *verb) run(ctx context.Context, p plan.Plan) error {
+	if v.dryRun {
+		v.emit(api.Event{Kind: api.KindPlan, Plan: apiSteps(p.Steps)})
+		return nil
+	}
+	return run.Steps(ctx, p.Steps, v.session.Do, v.limits, func(r run.Report) {
+		v.emit(api.Event{Kind: api.KindStep, Step: stepEvent(r)})
+	})
+}
+
+func apiSteps(steps []plan.Step) []api.Step {
+	out := make([]api.Step, 0, len(steps))
+	for _, s := range steps {
+		out = append(out, apiStep(s))
+	}
+	return out
+}
+
+func apiStep(s plan.Step) api.Step {
+	return api.Step{ID: s.ID, Verb: s.Do.Verb(), Object: s.Do.Object(), After: s.After, Why: s.Why}
+}
+
+var phases = map[run.Phase]string{run.Started: "working", run.Done: "done", run.Failed: "error", run.Skipped: "skipped"}
+
+func stepEvent(r run.Report) *api.StepEvent {
+	ev := &api.StepEvent{Step: apiStep(r.Step), Status: phases[r.Phase], Elapsed: r.Elapsed, Service: serviceOf(r.Step.Do)}
+	if r.Err != nil {
+		ev.Error = ToAPI(r.Err)
+	}
+	return ev
+}
+
+func serviceOf(a plan.Action) string {
+	switch a := a.(type) {
+	case plan.CreateContainer:
+		return a.Slot.Service
+	case plan.StartContainer:
+		return a.Slot.Service
+	case plan.WaitFor:
+		return a.Service
+	}
+	return ""
+}
+
+func (v *verb) pullOptions(h api.ClientHost) image.PullOptions {
+	return image.PullOptions{Platform: h.Platform, Credentials: h.DockerConfig, Progress: func(p image.Progress) {
+		v.emit(api.Event{Kind: api.KindPull, Pull: &api.PullEvent{Ref: p.Ref, Layer: p.Layer, Status: p.Status, Current: p.Current, Total: p.Total}})
+	}}
+}
+
+// joinClose adds what closing a verb gave to its error.
+func joinClose(err *error, close func() error) { *err = errors.Join(*err, close()) }
