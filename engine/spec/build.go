@@ -91,21 +91,14 @@ func (u User) spec() specs.User {
 const defaultPath = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // env is docker's: defaults, link variables, then the container's own, each of which replaces what came
-// before under its name.
+// before under its name. HOME is left to the runtime, which looks it up for each process: an exec as another
+// user has another one.
 func (b *builder) env() []string {
 	env := []string{defaultPath, "HOSTNAME=" + b.Hostname}
 	if b.Service.Tty {
 		env = append(env, "TERM=xterm")
 	}
-	env = overrideEnv(slices.Concat(env, b.LinkEnv), b.Process.Env)
-	return withHome(env, b.User.Home)
-}
-
-func withHome(env []string, home string) []string {
-	if slices.ContainsFunc(env, func(e string) bool { return strings.HasPrefix(e, "HOME=") }) || home == "" {
-		return env
-	}
-	return append(env, "HOME="+home)
+	return overrideEnv(slices.Concat(env, b.LinkEnv), b.Process.Env)
 }
 
 // oomScore is set even if nobody asked for one: a container must not inherit the engine's protection.

@@ -81,6 +81,10 @@ func newContainer(t *testing.T, service types.ServiceConfig, args ...string) *co
 			t.Fatal(err)
 		}
 	}
+	passwd := "root:x:0:0::/root:\nu:x:1000:1001::/home/u:\n"
+	if err := os.WriteFile(filepath.Join(c.rootfs, "etc", "passwd"), []byte(passwd), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	copyProgram(t, filepath.Join(dir, "probe"), filepath.Join(c.rootfs, "bin", "probe"))
 	service.Command = args
 	img := spec.Image{}

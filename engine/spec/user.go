@@ -12,7 +12,7 @@ import (
 type User struct {
 	UID, GID uint32
 	Groups   []uint32 // GID first, then the others, each once
-	Home     string
+	Home     string   // for the user to know: the runtime sets HOME
 }
 
 // LookupUser finds a user ("", "name", "1000", "name:group", "1000:1000") and the groups of group_add in the
