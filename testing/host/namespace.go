@@ -111,3 +111,31 @@ func (n *Namespace) Dial(ctx context.Context, network, address string) (c net.Co
 
 // Start starts cmd in the namespace.
 func (n *Namespace) Start(cmd *exec.Cmd) error { return n.Do(cmd.Start) }
+
+// Connect joins two namespaces by a link: name with the address here (such as "198.51.100.7/24") and its peer there.
+func (n *Namespace) Connect(name, address string, other *Namespace, peerName, peerAddress string) error {
+	return errors.Join(
+		n.Do(func() error {
+			link := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: peerName, PeerNamespace: netlink.NsFd(int(other.file.Fd()))}
+			if err := netlink.LinkAdd(link); err != nil {
+				return fmt.Errorf("make link %s: %w", name, err)
+			}
+			return raise(name, address)
+		}),
+		other.Do(func() error { return raise(peerName, peerAddress) }))
+}
+
+func raise(name, address string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find link %s: %w", name, err)
+	}
+	a, err := netlink.ParseAddr(address)
+	if err != nil {
+		return err
+	}
+	if err := netlink.AddrAdd(link, a); err != nil {
+		return fmt.Errorf("give %s to link %s: %w", address, name, err)
+	}
+	return netlink.LinkSetUp(link)
+}

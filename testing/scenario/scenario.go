@@ -241,3 +241,12 @@ func (s *Scenario) MustGet(url string) (body string) {
 
 // Program is the path of the one file.
 func (s *Scenario) Program() string { return s.berth }
+
+// Rebase makes the host as it is now what the audit compares with: for what the test itself puts there.
+func (s *Scenario) Rebase() {
+	s.Helper()
+	var err error
+	if s.before, err = host.Observe(s.scope()); err != nil {
+		s.Fatal(err)
+	}
+}
