@@ -62,7 +62,7 @@ func TestV1FormatBehavesAsOf29(t *testing.T) {
 		"DB_1_NAME=/old_web_1/db_1", "OLD_DB_1_NAME=/old_web_1/old_db_1", "REDIS_NAME=/old_web_1/redis",
 		"CACHE_1_NAME=/old_web_1/cache_1", "FARAWAY_NAME=/old_web_1/faraway", "DB_PORT_5432_TCP_END=tcp://" + address + ":5433",
 	} {
-		if !slices.Contains(env, want) && !strings.HasSuffix(want, "_END=tcp://"+address+":5433") {
+		if !slices.Contains(env, want) {
 			t.Errorf("no %s in\n%s", want, strings.Join(env, "\n"))
 		}
 	}
