@@ -44,7 +44,7 @@ func (c copyUp) run(ctx context.Context, rootfs, target string) error {
 	if _, err := os.Lstat(c.stage); err == nil {
 		return c.move()
 	}
-	if err := removeTree(c.part()); err != nil {
+	if err := os.RemoveAll(c.part()); err != nil {
 		return err
 	}
 	empty, err := c.isEmpty()
@@ -64,7 +64,7 @@ func (c copyUp) run(ctx context.Context, rootfs, target string) error {
 		return err
 	}
 	if err := copyTree(ctx, c.part(), source); err != nil {
-		return errors.Join(err, removeTree(c.part()))
+		return errors.Join(err, os.RemoveAll(c.part()))
 	}
 	if err := os.Rename(c.part(), c.stage); err != nil {
 		return err
@@ -86,6 +86,10 @@ func (c copyUp) move() error {
 	if err != nil {
 		return err
 	}
+	info, err := os.Lstat(c.stage)
+	if err != nil {
+		return err
+	}
 	for _, e := range entries {
 		from, to := filepath.Join(c.stage, e.Name()), filepath.Join(c.data, e.Name())
 		err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
@@ -99,10 +103,14 @@ func (c copyUp) move() error {
 	if err := copyAttributes(c.data, c.stage); err != nil {
 		return err
 	}
+	// The moves changed the time of the folder that the attributes come from.
+	if err := os.Chtimes(c.data, info.ModTime(), info.ModTime()); err != nil {
+		return err
+	}
 	if err := syncFolder(c.data); err != nil {
 		return err
 	}
-	return removeTree(c.stage)
+	return os.RemoveAll(c.stage)
 }
 
 func renameUnlessThere(from, to string) error {
@@ -110,14 +118,4 @@ func renameUnlessThere(from, to string) error {
 		return fs.ErrExist
 	}
 	return os.Rename(from, to)
-}
-
-// removeTree removes a folder and all in it; nothing there is no error.
-func removeTree(path string) error {
-	err := os.RemoveAll(path)
-	if errors.Is(err, fs.ErrPermission) {
-		// Files that are immutable, or of an overlay whose upper folder went away, say EPERM for good.
-		return fmt.Errorf("remove %s: %w", path, err)
-	}
-	return err
 }

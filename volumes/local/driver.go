@@ -87,7 +87,7 @@ func Open(root string) (*Driver, error) {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), newPrefix) || strings.HasPrefix(e.Name(), gonePrefix) {
-			if err := removeTree(filepath.Join(root, e.Name())); err != nil {
+			if err := os.RemoveAll(filepath.Join(root, e.Name())); err != nil {
 				return nil, fmt.Errorf("clear away %s: %w", e.Name(), err)
 			}
 		}
@@ -258,7 +258,7 @@ func (d *Driver) Remove(name string) error {
 	if err := os.Rename(d.folder(name), filepath.Join(gone, "v")); err != nil {
 		return errors.Join(fmt.Errorf("remove volume %q: %w", name, err), os.Remove(gone))
 	}
-	if err := removeTree(gone); err != nil {
+	if err := os.RemoveAll(gone); err != nil {
 		return fmt.Errorf("remove volume %q: %w", name, err)
 	}
 	return nil
