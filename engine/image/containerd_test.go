@@ -51,10 +51,14 @@ type host struct {
 // newHost builds the plugins as containerd's server does; the services are the ones that the engine has.
 func newHost(t testing.TB) *host {
 	t.Helper()
+	return newHostIn(t, t.TempDir())
+}
+
+func newHostIn(t testing.TB, root string) *host {
+	t.Helper()
 	if err := log.SetLevel("fatal"); err != nil {
 		t.Fatal(err)
 	}
-	root := t.TempDir()
 	ctx := namespaces.WithNamespace(context.Background(), "berth")
 	set := plugin.NewPluginSet()
 	for _, r := range registry.Graph(func(r *plugin.Registration) bool { return r.Type == plugins.GRPCPlugin }) {

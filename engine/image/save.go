@@ -52,7 +52,7 @@ func (s *Store) Save(ctx context.Context, refs []string, platform string, w io.W
 // exportOf puts the image into the archive under its name; an image that was named by id goes in without one.
 func exportOf(target ocispec.Descriptor, rec images.Image, ref string) archive.ExportOpt {
 	r, err := ParseRef(rec.Name)
-	if err != nil || r.Digest != "" || idPattern.MatchString(ref) && r.Tag == "latest" && r.Path != "library/"+ref {
+	if err != nil || r.Digest != "" || byID(ref, rec) {
 		return archive.WithManifest(target)
 	}
 	return archive.WithManifest(target, rec.Name)

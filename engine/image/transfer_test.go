@@ -6,12 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 
 	"berth/engine/image"
 	"berth/testing/registry"
@@ -320,6 +323,42 @@ func TestManyLayersAreUnpackedInTheirOrder(t *testing.T) {
 			if img.Size <= 0 {
 				t.Errorf("the image's size is %d", img.Size)
 			}
+		})
+	}
+}
+
+func TestAFullDiskIsReportedAndGivenBack(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a small file system")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	for name, img := range map[string]*registry.Image{
+		"while it is fetched":  registry.Scratch("web", nil).Add(registry.Plain, map[string]registry.File{"data": {Data: noise(40, 8<<20)}}),
+		"while it is unpacked": registry.Scratch("web", map[string]registry.File{"zeros": {Data: make([]byte, 16<<20)}}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			h, r := newHostIn(t, filepath.Join(dir, img.ID().Encoded()[:6])), registry.Start(t)
+			r.Push(t, img)
+			s := newStore(t, h, r)
+			_, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{})
+			if !errdefs.IsResourceExhausted(err) || err.Error() != `pull image "web": no space left on the disk; what was fetched is removed again` {
+				t.Errorf("got %v", err)
+			}
+			if left := h.remains("overlayfs"); len(left) > 0 {
+				t.Errorf("left is %v", left)
+			}
+			eventually(t, func() bool { // containerd empties folders after the collection
+				var st unix.Statfs_t
+				return unix.Statfs(dir, &st) == nil && st.Bfree*uint64(st.Bsize) > 4<<20
+			})
 		})
 	}
 }

@@ -2,10 +2,14 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/containerd/containerd/v2/core/content"
@@ -209,7 +213,37 @@ func (a *limitedApplier) Apply(ctx context.Context, desc ocispec.Descriptor, mou
 		return ocispec.Descriptor{}, err
 	}
 	defer a.limit.Release(1)
-	return a.Applier.Apply(ctx, desc, mounts, opts...)
+	d, err := a.Applier.Apply(ctx, desc, mounts, opts...)
+	if err != nil && isNoSpace(err) {
+		// Containerd's databases need space themselves to take the snapshot away.
+		err = errors.Join(err, wipe(mounts))
+	}
+	return d, err
+}
+
+// wipe empties the writable folder of a snapshot that is to be thrown away.
+func wipe(mounts []mount.Mount) error {
+	var errs []error
+	for _, m := range mounts {
+		folder := ""
+		if m.Type == "bind" && !m.ReadOnly() {
+			folder = m.Source
+		}
+		for _, o := range m.Options {
+			if upper, ok := strings.CutPrefix(o, "upperdir="); ok {
+				folder = upper
+			}
+		}
+		if folder == "" {
+			continue
+		}
+		entries, err := os.ReadDir(folder)
+		errs = append(errs, err)
+		for _, e := range entries {
+			errs = append(errs, os.RemoveAll(filepath.Join(folder, e.Name())))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // reportingApplier tells a pull's reporter which layer is being unpacked.
