@@ -28,6 +28,7 @@ func (e *Engine) Down(ctx context.Context, req *api.DownRequest, emit func(api.E
 		return err
 	}
 	v.announce(p)
+	v.limits.KeepGoing = true
 	if err := v.run(ctx, p); err != nil || req.DryRun {
 		return err
 	}

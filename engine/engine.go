@@ -113,7 +113,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	})
 	e.observe = observe.Host{Containers: e.containers, Images: e.images, Networks: e.networks.Networks, Volumes: e.volumes}
 	e.restarts = restart.NewLoop(restarter{e}, e.restarted)
-	e.probes = health.NewMonitor(e.containers, parallelProbes, e.healthChanged)
+	e.probes = health.NewMonitor(prober{e}, parallelProbes, e.healthChanged)
 	e.apply.SetHooks(apply.Hooks{Started: e.containerStarted, Stopping: e.containerStopping})
 	return e, nil
 }

@@ -32,6 +32,14 @@ func (r restarter) Start(ctx context.Context, id string) error {
 	return r.apply.Start(namespaces.WithNamespace(ctx, runtime.Namespace), c)
 }
 
+// prober runs health checks for the monitor.
+type prober struct{ *Engine }
+
+// Probe implements health.Prober.
+func (p prober) Probe(ctx context.Context, id string, command []string) (int, []byte, error) {
+	return p.containers.Probe(namespaces.WithNamespace(ctx, runtime.Namespace), id, command)
+}
+
 // restarted hears what came of a restart.
 func (e *Engine) restarted(o restart.Outcome) {
 	if o.Err == nil {
@@ -97,6 +105,9 @@ func (e *Engine) healthChanged(id string, s health.State) {
 		return
 	}
 	c.SetHealth(plan.Health(s.Status))
+	if n := len(s.Log); n > 0 && s.Status == health.Unhealthy {
+		e.cfg.Log.InfoContext(e.ctx, "container is unhealthy", "container", c.Name, "exit", s.Log[n-1].ExitCode, "output", s.Log[n-1].Output)
+	}
 	e.events.Publish(c.Event(event.HealthStatus(string(s.Status))))
 	// Names lead to healthy replicas.
 	if err := e.resolver.Changed(e.ctx, c, nil); err != nil {

@@ -70,6 +70,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := d.engine.Restore(ctx); err != nil {
 		return errors.Join(fmt.Errorf("take over what runs: %w", err), d.engine.Close())
 	}
+	if err := os.Remove(client.StoppedFile(cfg.State)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return errors.Join(err, d.engine.Close())
+	}
 	log.InfoContext(ctx, "engine is ready", "version", api.Version, "root", cfg.Root, "state", cfg.State, "snapshotter", d.rt.Snapshotter)
 	tell(nil)
 	if cfg.Idle > 0 {
@@ -77,6 +80,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	}
 	select {
 	case <-ctx.Done():
+		// A service manager, or Ctrl-C: shims are not to start it again.
+		if err := os.WriteFile(client.StoppedFile(cfg.State), nil, 0o600); err != nil {
+			log.Error("note that the engine was stopped", "error", err)
+		}
 	case <-asked:
 		// The answer to the call that asked must get out first.
 		time.Sleep(50 * time.Millisecond)

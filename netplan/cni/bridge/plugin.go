@@ -173,6 +173,7 @@ func (e *end) connect(p Plugin, br netlink.Link, ns *os.File) error {
 func (e *end) pair(p Plugin, br netlink.Link, ns *os.File) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = p.Prefix + strings.ToLower(base32.HexEncoding.EncodeToString(random()))
+	attrs.Name = attrs.Name[:min(len(attrs.Name), unix.IFNAMSIZ-1)]
 	attrs.MTU = e.mtu
 	attrs.Flags = net.FlagUp
 	attrs.MasterIndex = br.Attrs().Index
