@@ -192,15 +192,17 @@ func (s *session) start(ctx context.Context, verb func(func(api.Event)) error) e
 				s.aside(e)
 				continue
 			}
-			// Lines of a container and a display that redraws don't go together; classic output shows all of the
+			// Lines of containers and a display that redraws don't go together. Classic output shows all of the
 			// verb first, as 1.29 did.
 			if s.beginsStart(e) && !options.Classic {
-				finish(nil)
+				if s.ui.Mode() == ui.ModeTTY {
+					finish(nil)
+				}
 				s.attach()
-				s.aside(e)
-				continue
 			}
-			progress.Event(e)
+			if shown {
+				progress.Event(e)
+			}
 		case sig := <-s.o.signals:
 			if sig == nil {
 				continue

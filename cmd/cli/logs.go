@@ -56,6 +56,7 @@ func newLogsCommand(a *app) *cobra.Command {
 
 func (o *logsOptions) request(now time.Time) (*api.LogsRequest, error) {
 	q := &api.LogsRequest{ProjectSelector: o.target.byName(o.services), Follow: o.follow, Tail: -1, Index: o.index}
+	q.Oneoffs = true
 	if o.tail != "all" && o.tail != "" {
 		n, err := strconv.Atoi(o.tail)
 		if err != nil {

@@ -69,7 +69,10 @@ func (t *target) scale(args []string) error {
 		if err := t.check([]string{name}); err != nil {
 			return err
 		}
-		svc := t.project.Services[name]
+		svc, on := t.project.Services[name]
+		if !on {
+			return &ui.Problem{Text: fmt.Sprintf("scale service %q: its profile is off", name), Way: "name the service as well, or turn on one of its profiles with --profile"}
+		}
 		if n > 1 && svc.ContainerName != "" {
 			return &ui.Problem{
 				Text: fmt.Sprintf("scale service %q to %d: its container_name %q can be given to one container only", name, n, svc.ContainerName),

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -44,7 +43,7 @@ func approving(u *ui.UI, yes bool, verb func(approved []string, report func(api.
 			return qerr
 		}
 		if len(more) == 0 {
-			return errors.Join(err, &ui.Exit{Code: 1})
+			return &ui.Problem{Text: "nothing was done: it would have lost data"}
 		}
 		approved = append(approved, more...)
 	}

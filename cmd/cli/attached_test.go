@@ -1,0 +1,311 @@
+package cli_test
+
+import (
+	"context"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"berth/engine/api"
+)
+
+// app is a fake engine's project of db and web with attached up: Up starts both, then tests make things happen.
+type attachedEngine struct {
+	*fakeEngine
+	t       *testing.T
+	batches chan api.LogBatch
+	upWait  chan struct{} // nil: up ends at once
+}
+
+func attachEngine(t *testing.T, s *shell) *attachedEngine {
+	a := &attachedEngine{fakeEngine: s.engine, t: t, batches: make(chan api.LogBatch, 64)}
+	s.signals = make(chan os.Signal, 4)
+	s.engine.events = make(chan api.Event, 64)
+	s.engine.containers = []api.Container{
+		{ID: "id-db", Name: "shop-db-1", Service: "db", Number: 1, State: "running"},
+		{ID: "id-web", Name: "shop-web-1", Service: "web", Number: 1, State: "running"},
+	}
+	s.engine.up = func(ctx context.Context, _ *api.UpRequest, report func(api.Event)) error {
+		for _, e := range firstUp() {
+			report(e)
+		}
+		if a.upWait != nil {
+			select {
+			case <-a.upWait:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+		return nil
+	}
+	s.engine.logs = func(ctx context.Context, _ *api.LogsRequest, send func(api.LogBatch) error) error {
+		for {
+			select {
+			case b := <-a.batches:
+				if err := send(b); err != nil {
+					return err
+				}
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}
+	}
+	s.engine.signal = func(_ context.Context, q *api.SignalRequest, report func(api.Event)) error {
+		for _, name := range []string{"web", "db"} {
+			if len(q.Services) == 0 || slices.Contains(q.Services, name) {
+				for _, e := range step(q.Verb, "container shop-"+name+"-1", "") {
+					report(e)
+				}
+				a.dies(name, 137, false)
+			}
+		}
+		return nil
+	}
+	return a
+}
+
+// dies ends a container after its last line.
+func (a *attachedEngine) dies(service string, code int, restarting bool) {
+	a.batches <- api.LogBatch{Container: "shop-" + service + "-1", ID: "id-" + service, Service: service, Ended: true}
+	a.events <- api.Event{Kind: api.KindContainer, Container: &api.ContainerEvent{
+		Action: "die", ID: "id-" + service, Name: "shop-" + service + "-1", Service: service, Number: 1, ExitCode: code, Restarting: restarting,
+	}}
+}
+
+func TestAttachedUpShowsLinesAndEndsWithItsContainers(t *testing.T) {
+	s := newShell(t, currentFile)
+	a := attachEngine(t, s)
+	r, wait := s.begin("up")
+	until(t, r.out, "Attaching to db-1, web-1\n")
+	a.batches <- lines("db", 1, false, "ready")
+	a.batches <- lines("web", 1, true, "a warning")
+	until(t, r.out, "ready")
+	until(t, r.err, "a warning")
+	a.dies("web", 3, true)
+	a.dies("web", 0, false)
+	a.dies("db", 0, false)
+	if code := wait(); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	want := "Attaching to db-1, web-1\ndb-1   | ready\nweb-1 exited with code 3 (restarting)\nweb-1 exited with code 0\ndb-1 exited with code 0\n"
+	if r.out.String() != want {
+		t.Errorf("standard output is\n%s\nwant\n%s", r.out, want)
+	}
+	if !strings.Contains(r.err.String(), "web-1  | a warning\n") {
+		t.Errorf("what was written to standard error is not there: %q", r.err)
+	}
+	q := request[api.LogsRequest](t, s.engine)
+	if !q.Attach || !q.Follow || !q.Since.Equal(now) || !slices.Equal(q.Services, []string{"db", "web"}) {
+		t.Errorf("lines were asked for with %+v", q)
+	}
+}
+
+func TestCtrlCStopsGracefully(t *testing.T) {
+	s := newShell(t, currentFile)
+	attachEngine(t, s)
+	r, wait := s.begin("up", "-t", "7")
+	until(t, r.out, "Attaching to")
+	s.signals <- interrupt
+	if code := wait(); code != 130 {
+		t.Errorf("exit code %d", code)
+	}
+	for _, text := range []string{"Gracefully stopping... (press Ctrl+C again to force)\n", " Container shop-web-1 Stopping\n", " Container shop-db-1 Stopped\n"} {
+		if !strings.Contains(r.err.String(), text) {
+			t.Errorf("%q is missing in %q", text, r.err)
+		}
+	}
+	if !strings.Contains(r.out.String(), "web-1 exited with code 137\n") || !strings.Contains(r.out.String(), "db-1 exited with code 137\n") {
+		t.Errorf("the ends are missing in %q", r.out)
+	}
+	if q := request[api.SignalRequest](t, s.engine); q.Verb != "stop" || q.Timeout == nil || q.Timeout.Seconds() != 7 {
+		t.Errorf("the engine was asked %+v", q)
+	}
+}
+
+func TestTheSecondCtrlCKills(t *testing.T) {
+	s := newShell(t, currentFile)
+	a := attachEngine(t, s)
+	stopping := make(chan struct{})
+	s.engine.signal = func(ctx context.Context, q *api.SignalRequest, _ func(api.Event)) error {
+		if q.Verb == "stop" {
+			close(stopping)
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		a.dies("web", 137, false)
+		a.dies("db", 137, false)
+		return nil
+	}
+	r, wait := s.begin("up")
+	until(t, r.out, "Attaching to")
+	s.signals <- interrupt
+	<-stopping
+	s.signals <- interrupt
+	if code := wait(); code != 130 {
+		t.Errorf("exit code %d", code)
+	}
+	if q := request[api.SignalRequest](t, s.engine); q.Verb != "kill" {
+		t.Errorf("the last request is %q", q.Verb)
+	}
+	if !strings.Contains(r.out.String(), "web-1 exited with code 137") {
+		t.Errorf("the end is missing in %q", r.out)
+	}
+}
+
+func TestCtrlCWhileServicesAreBroughtUpStopsThem(t *testing.T) {
+	s := newShell(t, currentFile)
+	a := attachEngine(t, s)
+	a.upWait = make(chan struct{})
+	r, wait := s.begin("up")
+	until(t, r.out, "Attaching to")
+	s.signals <- interrupt
+	if code := wait(); code != 130 {
+		t.Errorf("exit code %d, %q", code, r.err)
+	}
+	if q := request[api.SignalRequest](t, s.engine); q.Verb != "stop" {
+		t.Errorf("the last request is %q", q.Verb)
+	}
+	if strings.Contains(r.err.String(), "error:") {
+		t.Errorf("an interrupt is no error: %q", r.err)
+	}
+}
+
+func TestUpEndsAsItsContainersDo(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		args []string
+		dies []int // exit codes of web, db; the others are stopped with 137
+		code int
+		stop bool
+	}{
+		{"abort with the code of the first", []string{"--abort-on-container-exit"}, []int{5}, 5, true},
+		{"abort after success", []string{"--abort-on-container-exit"}, []int{0}, 0, true},
+		{"success is no failure", []string{"--abort-on-container-failure"}, []int{0, 0}, 0, false},
+		{"abort on failure", []string{"--abort-on-container-failure"}, []int{9}, 9, true},
+		{"the code of one service", []string{"--exit-code-from", "db"}, []int{5}, 137, true},
+		{"the code of that service itself", []string{"--exit-code-from", "web"}, []int{4}, 4, true},
+		{"codes don't matter otherwise", nil, []int{5, 6}, 0, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newShell(t, currentFile)
+			a := attachEngine(t, s)
+			r, wait := s.begin(append([]string{"up"}, c.args...)...)
+			until(t, r.out, "Attaching to")
+			for i, code := range c.dies {
+				a.dies([]string{"web", "db"}[i], code, false)
+			}
+			if code := wait(); code != c.code {
+				t.Errorf("exit code %d, want %d; %q %q", code, c.code, r.out, r.err)
+			}
+			if got := strings.Contains(r.err.String(), "Aborting on container exit..."); got != c.stop {
+				t.Errorf("aborted: %v; %q", got, r.err)
+			}
+		})
+	}
+}
+
+func TestWhatIsAttachedTo(t *testing.T) {
+	const file = `
+name: shop
+services:
+  db: {image: mariadb}
+  cache: {image: redis, attach: false}
+  web: {image: nginx, depends_on: [db, cache]}
+`
+	for _, c := range []struct {
+		line string
+		want []string
+	}{
+		{"up", []string{"db", "web"}},
+		{"up web", []string{"web"}},
+		{"up --attach-dependencies web", []string{"db", "web"}},
+		{"up --attach cache", []string{"cache"}},
+		{"up --no-attach web", []string{"db"}},
+	} {
+		t.Run(c.line, func(t *testing.T) {
+			s := newShell(t, file)
+			attachEngine(t, s)
+			r, wait := s.begin(strings.Fields(c.line)...)
+			until(t, r.out, "Attaching to")
+			s.signals <- interrupt
+			wait()
+			if got := request[api.LogsRequest](t, s.engine).Services; !slices.Equal(got, c.want) {
+				t.Errorf("attached to %v, want %v", got, c.want)
+			}
+		})
+	}
+	s := newShell(t, file)
+	attachEngine(t, s)
+	if r := s.run("up", "--attach", "web", "db"); r.code != 1 || !strings.Contains(r.err.String(), `service "web" is not brought up`) {
+		t.Errorf("attaching to what is not brought up: %d %q", r.code, r.err)
+	}
+}
+
+func TestAttachedUpOfALegacyProject(t *testing.T) {
+	s := newShell(t, legacyFile)
+	a := attachEngine(t, s)
+	s.engine.containers = []api.Container{
+		{ID: "id-db", Name: "wordpress_db_1", Service: "db", Number: 1, State: "running"},
+		{ID: "id-wordpress", Name: "wordpress_wordpress_1", Service: "wordpress", Number: 1, State: "running"},
+	}
+	s.engine.up = func(_ context.Context, _ *api.UpRequest, report func(api.Event)) error {
+		for _, name := range []string{"db", "wordpress"} {
+			c := "container wordpress_" + name + "_1"
+			for _, e := range slices.Concat(step("create", c, name), step("start", c, name)) {
+				report(e)
+			}
+		}
+		return nil
+	}
+	stopped := make(chan struct{})
+	s.engine.signal = func(_ context.Context, q *api.SignalRequest, report func(api.Event)) error {
+		for _, name := range []string{"wordpress", "db"} {
+			for _, e := range step("stop", "container wordpress_"+name+"_1", "") {
+				report(e)
+			}
+		}
+		close(stopped)
+		return nil
+	}
+	r, wait := s.begin("up")
+	until(t, r.out, "Attaching to")
+	db, web := lines("db", 1, false, "ready"), lines("wordpress", 1, true, "serving")
+	db.Container, web.Container = "wordpress_db_1", "wordpress_wordpress_1"
+	a.batches <- db
+	a.batches <- web
+	until(t, r.out, "serving")
+	s.signals <- interrupt
+	<-stopped
+	if code := wait(); code != 0 {
+		t.Errorf("exit code %d; 1.29 ended with 0", code)
+	}
+	if want := "Attaching to wordpress_db_1, wordpress_wordpress_1\n" +
+		"db_1         | ready\nwordpress_1  | serving\nGracefully stopping... (press Ctrl+C again to force)\n"; r.out.String() != want {
+		t.Errorf("standard output is\n%s\nwant\n%s", r.out, want)
+	}
+	for _, text := range []string{"Creating wordpress_wordpress_1 ... done\r\n", "Stopping wordpress_db_1        ... done\r\n"} {
+		if !strings.Contains(r.err.String(), text) {
+			t.Errorf("%q is missing in %q", text, r.err)
+		}
+	}
+}
+
+func TestUpOfWhatHasEndedAlreadyEnds(t *testing.T) {
+	s := newShell(t, currentFile)
+	attachEngine(t, s)
+	s.engine.containers = nil
+	if r := s.run("up"); r.code != 0 {
+		t.Errorf("exit code %d: %q", r.code, r.err)
+	}
+}
+
+func TestAFailedUpDoesNotStay(t *testing.T) {
+	s := newShell(t, currentFile)
+	attachEngine(t, s)
+	s.engine.up = func(context.Context, *api.UpRequest, func(api.Event)) error {
+		return &api.Error{Message: "pull image nginx: login required", Code: 5}
+	}
+	r := s.run("up")
+	expect(t, r, 5, "", "error: pull image nginx: login required\n")
+}
