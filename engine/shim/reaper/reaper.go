@@ -1,8 +1,8 @@
 // Package reaper is process 1 of a container with init: true. It runs one command, passes signals on to it,
 // collects processes that lost their parent, and ends as the command ends.
 //
-// It knows nothing of containers. Its entry point is Run; the program that calls it is bound into the
-// container as /sbin/docker-init and called with "--" and the command.
+// It knows nothing of containers. Its entry points are Called and Run; the program that uses them is bound into
+// the container as /sbin/docker-init and called with "--" and the command.
 //
 // Invariants: it must be the only user of wait in its process (Run takes children of anyone), and it starts no
 // other process.
@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,20 @@ const (
 	codeNoAccess = 126
 	codeNotFound = 127
 )
+
+// Called tells whether the program was called to be init, as docker-init or with the word init, and gives what
+// Run is to run.
+func Called(args []string) (rest []string, ok bool) {
+	switch {
+	case len(args) == 0:
+		return nil, false
+	case filepath.Base(args[0]) == "docker-init":
+		return args[1:], true
+	case len(args) > 1 && args[1] == "init":
+		return args[2:], true
+	}
+	return nil, false
+}
 
 // Run runs args, without a leading "--", and returns the code to exit with: the command's own, or 128 and the
 // number of the signal that killed it.

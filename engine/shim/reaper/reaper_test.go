@@ -105,6 +105,21 @@ func TestInitPassesSignalsOn(t *testing.T) {
 	}
 }
 
+func TestCalledAsInit(t *testing.T) {
+	for call, want := range map[string]string{
+		"/sbin/docker-init -- a b":          "-- a b",
+		"/run/berth/berth-shim init -- a b": "-- a b",
+		"docker-init":                       "",
+		"berth-shim -namespace x start":     "no",
+		"berth-shim":                        "no",
+	} {
+		rest, ok := reaper.Called(strings.Fields(call))
+		if ok != (want != "no") || ok && strings.Join(rest, " ") != want {
+			t.Errorf("%s: %v, %v", call, rest, ok)
+		}
+	}
+}
+
 // kill -0 works on a zombie: the loop ends only if init collects the orphan.
 func TestInitCollectsOrphans(t *testing.T) {
 	cmd := initCommand(t, "sh", "-c", `orphan=$(sleep 0.05 >/dev/null & echo $!); while kill -0 $orphan 2>/dev/null; do sleep 0.01; done; echo collected`)
