@@ -110,7 +110,7 @@ func (e *Engine) healthChanged(id string, s health.State) {
 	}
 	e.events.Publish(c.Event(event.HealthStatus(string(s.Status))))
 	// Names lead to healthy replicas.
-	if err := e.resolver.Changed(e.ctx, c, nil); err != nil {
+	if err := e.resolver.Changed(e.ctx, c); err != nil {
 		e.cfg.Log.ErrorContext(e.ctx, "tell the resolver", "container", c.Name, "error", err)
 	}
 }

@@ -70,7 +70,7 @@ func (e *Engine) restoreNetworks(ctx context.Context) error {
 	}
 	errs := []error{e.networks.Restore(ctx, live)}
 	for name := range projects {
-		errs = append(errs, e.resolver.Write(ctx, name, nil))
+		errs = append(errs, e.resolver.Write(ctx, name))
 	}
 	return errors.Join(errs...)
 }

@@ -28,6 +28,8 @@ type Resolver struct {
 
 	mu      sync.Mutex
 	writers map[string]*zoneWriter
+	// starting are containers that do not run yet but are to be found already, by id.
+	starting map[string]bool
 }
 
 // zoneWriter writes one project's zone; requests that come while it writes share the next write.
@@ -41,15 +43,34 @@ type zoneWriter struct {
 // NewResolver gives a Resolver whose files are in dir.
 func NewResolver(dir string, containers *container.Store, addresses func(string) []netplan.Address,
 	network func(string) (netplan.Network, bool), upstreams func() []netip.AddrPort) *Resolver {
-	return &Resolver{dir: dir, containers: containers, addresses: addresses, network: network, upstreams: upstreams, writers: map[string]*zoneWriter{}}
+	return &Resolver{dir: dir, containers: containers, addresses: addresses, network: network, upstreams: upstreams, writers: map[string]*zoneWriter{}, starting: map[string]bool{}}
 }
 
 // ZoneFile is the file that the shim of a project reads.
 func (r *Resolver) ZoneFile(project string) string { return filepath.Join(r.dir, project+".json") }
 
-// Changed brings the zones up to date that c has a part in, and returns when they are written. starting is a
-// container that doesn't run yet but is to be found from now on, or nil.
-func (r *Resolver) Changed(ctx context.Context, c *container.Container, starting *container.Container) error {
+// Starting says that c is about to run, and is to be found from now on; Settled, that its status tells from now on.
+func (r *Resolver) Starting(c *container.Container) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.starting[c.ID] = true
+}
+
+// Settled ends what Starting began.
+func (r *Resolver) Settled(c *container.Container) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.starting, c.ID)
+}
+
+func (r *Resolver) found(c *container.Container) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.starting[c.ID] || c.Running()
+}
+
+// Changed brings the zones up to date that c has a part in, and returns when they are written.
+func (r *Resolver) Changed(ctx context.Context, c *container.Container) error {
 	projects := map[string]bool{c.Project: true}
 	if len(c.Networks) > 0 {
 		for _, other := range r.containers.List(func(o *container.Container) bool { return o.Running() && o.Project != c.Project }) {
@@ -60,7 +81,7 @@ func (r *Resolver) Changed(ctx context.Context, c *container.Container, starting
 	}
 	var errs []error
 	for p := range projects {
-		errs = append(errs, r.Write(ctx, p, starting))
+		errs = append(errs, r.Write(ctx, p))
 	}
 	return errors.Join(errs...)
 }
@@ -70,7 +91,7 @@ func externalLink(from, to *container.Container) bool {
 }
 
 // Write writes one project's zone.
-func (r *Resolver) Write(_ context.Context, project string, starting *container.Container) error {
+func (r *Resolver) Write(_ context.Context, project string) error {
 	r.mu.Lock()
 	w := r.writers[project]
 	if w == nil {
@@ -80,7 +101,7 @@ func (r *Resolver) Write(_ context.Context, project string, starting *container.
 	r.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	zone := r.zone(project, starting)
+	zone := r.zone(project)
 	if len(zone.Endpoints) == 0 {
 		w.last = nil
 		return ignoreNotExist(os.Remove(r.ZoneFile(project)))
@@ -108,9 +129,9 @@ func (r *Resolver) Write(_ context.Context, project string, starting *container.
 
 // zone says what a project's containers may find: every running container on a network that one of them is on, and,
 // on the engine's shared bridge, their own project's and their links.
-func (r *Resolver) zone(project string, starting *container.Container) dns.Zone {
+func (r *Resolver) zone(project string) dns.Zone {
 	z := dns.Zone{Upstreams: r.upstreams(), Networks: map[string]dns.Names{}, Endpoints: map[string]dns.View{}}
-	running := r.containers.List(func(c *container.Container) bool { return c.Running() || c == starting })
+	running := r.containers.List(r.found)
 	mine := map[string]bool{}
 	for _, c := range running {
 		if c.Project == project {

@@ -43,7 +43,9 @@ func (a *Applier) Start(ctx context.Context, c *container.Container) error {
 	if c.Running() {
 		return nil
 	}
+	a.cfg.Resolver.Starting(c)
 	err := a.cfg.Containers.Start(ctx, c, func(ctx context.Context) error { return a.prepare(ctx, c) }, a.amend(c))
+	a.cfg.Resolver.Settled(c)
 	if err != nil {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
@@ -77,7 +79,7 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 		return err
 	}
 	if len(c.Endpoints) > 0 {
-		if err := a.cfg.Resolver.Changed(ctx, c, c); err != nil {
+		if err := a.cfg.Resolver.Changed(ctx, c); err != nil {
 			return fmt.Errorf("tell the resolver: %w", err)
 		}
 	}
@@ -150,7 +152,7 @@ func (a *Applier) withdraw(ctx context.Context, c *container.Container) error {
 		errs = append(errs, a.cfg.Networks.Unpublish(ctx, c.Owner))
 	}
 	if len(c.Endpoints) > 0 {
-		errs = append(errs, a.cfg.Resolver.Changed(ctx, c, nil))
+		errs = append(errs, a.cfg.Resolver.Changed(ctx, c))
 	}
 	return errors.Join(errs...)
 }
@@ -263,7 +265,7 @@ func (a *Applier) detach(ctx context.Context, c *container.Container) error {
 	if len(others) == 0 {
 		err = errors.Join(err, a.cfg.Networks.Release(c.Owner))
 		if len(c.Endpoints) > 0 {
-			err = errors.Join(err, a.cfg.Resolver.Changed(ctx, c, nil), a.releaseBridge(ctx, c))
+			err = errors.Join(err, a.cfg.Resolver.Changed(ctx, c), a.releaseBridge(ctx, c))
 		}
 	}
 	return err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/core/events"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
 	"github.com/containerd/typeurl/v2"
 	"github.com/moby/sys/signal"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -426,9 +428,11 @@ func ignoreNotFound(err error) error {
 	return err
 }
 
-// ignoreGone: a signal to a process that has just ended is no error.
+// ignoreGone: a signal to a process that has just ended is no error. While its task is being deleted, the
+// connection to its shim is closed.
 func ignoreGone(err error) error {
-	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) {
+	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) || errdefs.IsUnavailable(err) ||
+		err != nil && strings.Contains(err.Error(), ttrpc.ErrClosed.Error()) {
 		return nil
 	}
 	return err
