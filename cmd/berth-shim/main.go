@@ -1,0 +1,12 @@
+// Command berth-shim runs beside the containers of a project, whether or not the engine does.
+//
+// It is started by the engine only. Called as "berth-shim init", it is the first process of a container with init: true.
+package main
+
+import (
+	"berth/engine/shim"
+)
+
+func main() {
+	shim.Main()
+}

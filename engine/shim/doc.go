@@ -1,0 +1,28 @@
+// Package shim is the program beside the containers: containerd's runc shim, and what ours adds to it.
+//
+// It adds the log writer (a task whose output is a logs.URI writes to that log), the resolver (a container with
+// the annotation AnnotationResolver gets names served in its network namespace), and the watchdog (a shim that
+// loses its engine unasked starts it again). It knows nothing of projects, services or plans: what it has to know
+// comes with the task and its spec. The entry point is Main; it uses only what Go and containerd give it, so it goes on
+// whatever happens to the engine.
+//
+// One shim serves all containers with the same AnnotationGroup, and ends with the last of them.
+//
+// Invariants: when a container's exit can be seen, by an event, a wait or its state, its log is complete. An exit
+// event is kept until an engine has taken it. A container that has exited stays on the shim's books, with its exit
+// status, until somebody deletes it, even if the engine was away meanwhile.
+//
+// # Design
+//
+// Tasks are containerd's task service, wrapped. For a log it is given no output at all; its runc gets our pipes
+// instead, at the place where go-runc starts processes (see streams). So a byte goes from the container's pipe to the
+// log with one read and one write, and no goroutine of containerd's copies it in between. A terminal's output comes
+// through containerd's console copier into a pipe of ours.
+//
+// There is one connection to the engine: events go over it, and its end is how the loss is noticed. Nothing polls.
+// An engine that was stopped on purpose (the file named by AnnotationStopped is there) is not started; it makes itself
+// known when it is back, by the first call that it makes.
+//
+// A shim may end only when it has no task and nobody is connected: an engine connects first and creates its task
+// then, and in a group another container's end comes between. See leave.
+package shim

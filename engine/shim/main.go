@@ -1,0 +1,83 @@
+package shim
+
+import (
+	"context"
+	"log/slog"
+	"os"
+
+	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
+	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
+	"github.com/containerd/containerd/v2/pkg/shim"
+	"github.com/containerd/containerd/v2/pkg/shutdown"
+	"github.com/containerd/containerd/v2/plugins"
+	runc "github.com/containerd/go-runc"
+	"github.com/containerd/plugin"
+	"github.com/containerd/plugin/registry"
+
+	"berth/engine/shim/reaper"
+	"berth/engine/shim/resolver"
+)
+
+// Annotations of a container's spec that are for its shim.
+const (
+	// AnnotationGroup names the shim that serves the container: all with the same value share one.
+	AnnotationGroup = "io.containerd.runc.v2.group"
+	// AnnotationResolver is the path of the DNS zone; the container's id is its key in there.
+	AnnotationResolver = "berth.resolver"
+	// AnnotationEngine is the engine's command line, as a JSON array, for a shim that has lost it.
+	AnnotationEngine = "berth.engine"
+	// AnnotationStopped is a path: while it is there, the engine is not started.
+	AnnotationStopped = "berth.stopped"
+)
+
+// RuntimeName is what the shim calls itself.
+const RuntimeName = "io.containerd.runc.v2"
+
+// Main runs the shim as containerd's runtime v2 wants it run. As "init" the program is the first process of a
+// container instead.
+func Main() {
+	if len(os.Args) > 1 && os.Args[1] == "init" {
+		os.Exit(reaper.Run(os.Args[2:]))
+	}
+	registry.Register(&plugin.Registration{
+		Type:     plugins.TTRPCPlugin,
+		ID:       "task",
+		Requires: []plugin.Type{plugins.InternalPlugin},
+		InitFn:   initService,
+	})
+	shim.RunShim(context.Background(), manager.NewShimManager(RuntimeName))
+}
+
+// initService puts the parts together once the process that serves has been started.
+func initService(ic *plugin.InitContext) (any, error) {
+	i, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
+	if err != nil {
+		return nil, err
+	}
+	end := i.(shutdown.Service)
+	// Standard error is the pipe on which containerd collects a shim's log.
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	s := &service{
+		log:      log,
+		streams:  newStreams(log),
+		resolver: resolver.New(log),
+		end:      end,
+		tasks:    map[string]*taskState{},
+	}
+	s.door = openDoor(listenerFD)
+	s.link = newLink(ic.Context, log, ic.Properties[plugins.PropertyTTRPCAddress], s.drain)
+	if s.TTRPCTaskService, err = task.NewTaskService(ic.Context, s.link, end); err != nil {
+		return nil, err
+	}
+	// The task service has just made containerd's reaper the one that starts runc; ours stands before it.
+	s.streams.ProcessMonitor = runc.Monitor
+	runc.Monitor = s.streams
+	end.RegisterCallback(func(context.Context) error {
+		s.resolver.Close()
+		return nil
+	})
+	end.RegisterCallback(s.link.flush)
+	go s.link.run()
+	go s.leaveIfUnused()
+	return s, nil
+}

@@ -1,0 +1,191 @@
+package shim
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+
+	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
+	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/pkg/shutdown"
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"berth/engine/shim/resolver"
+)
+
+// service is containerd's task service with logs, names and an orderly end.
+type service struct {
+	taskapi.TTRPCTaskService
+	log      *slog.Logger
+	streams  *streams
+	resolver *resolver.Resolver
+	link     *link
+	door     *door
+	end      shutdown.Service
+
+	mu      sync.Mutex
+	tasks   map[string]*taskState // by container; from before its creation until after its deletion
+	leaving bool                  // somebody looks out for the moment to end
+	left    bool                  // no more tasks are taken
+}
+
+// taskState is what the shim holds for a task beside containerd's.
+type taskState struct {
+	stdout, stderr string  // as the engine gave them
+	output         *output // nil: containerd's own
+}
+
+// RegisterTTRPC puts the service on the shim's socket.
+func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
+	taskapi.RegisterTTRPCTaskService(server, s)
+	return nil
+}
+
+// Create makes the container. Names are served in its network namespace before any process of it exists.
+func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
+	s.link.engineIsHere()
+	t := &taskState{stdout: r.Stdout, stderr: r.Stderr}
+	if err := s.admit(r.ID, t); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	resp, err := s.create(ctx, r, t)
+	if err != nil {
+		s.resolver.Detach(r.ID)
+		s.dismiss(r.ID, t)
+		return nil, err
+	}
+	return resp, nil
+}
+
+func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *taskState) (*taskapi.CreateTaskResponse, error) {
+	spec, err := readSpec(r.Bundle)
+	if err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	s.link.configure(spec.Annotations[AnnotationEngine], spec.Annotations[AnnotationStopped])
+	if path, ns := spec.Annotations[AnnotationResolver], spec.netns(); path != "" && ns != "" {
+		if err := s.resolver.Attach(r.ID, ns, path); err != nil {
+			return nil, errgrpc.ToGRPC(err)
+		}
+	}
+	if t.output, err = s.streams.open(r); err != nil {
+		return nil, errgrpc.ToGRPC(err)
+	}
+	resp, err := s.TTRPCTaskService.Create(ctx, r)
+	s.streams.created(t.output)
+	if err != nil {
+		return nil, err
+	}
+	t.output.start()
+	return resp, nil
+}
+
+// admit takes a task on the books, unless the shim is ending.
+func (s *service) admit(id string, t *taskState) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.left {
+		return fmt.Errorf("create task %q: this shim is ending: %w", id, errdefs.ErrUnavailable)
+	}
+	if s.tasks[id] != nil {
+		return fmt.Errorf("create task %q: %w", id, errdefs.ErrAlreadyExists)
+	}
+	s.tasks[id] = t
+	return nil
+}
+
+func (s *service) dismiss(id string, t *taskState) {
+	t.output.close()
+	s.mu.Lock()
+	delete(s.tasks, id)
+	none := len(s.tasks) == 0
+	s.mu.Unlock()
+	if none {
+		go s.leaveIfUnused()
+	}
+}
+
+func (s *service) task(id string) *taskState {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tasks[id]
+}
+
+// drain returns when the log of a container that has exited is complete.
+func (s *service) drain(id string) {
+	if t := s.task(id); t != nil {
+		t.output.drain()
+	}
+}
+
+// Wait waits for an exit, and for the log of what exited.
+func (s *service) Wait(ctx context.Context, r *taskapi.WaitRequest) (*taskapi.WaitResponse, error) {
+	s.link.engineIsHere()
+	resp, err := s.TTRPCTaskService.Wait(ctx, r)
+	if err == nil && r.ExecID == "" {
+		s.drain(r.ID)
+	}
+	return resp, err
+}
+
+// State says what a process does.
+func (s *service) State(ctx context.Context, r *taskapi.StateRequest) (*taskapi.StateResponse, error) {
+	s.link.engineIsHere()
+	resp, err := s.TTRPCTaskService.State(ctx, r)
+	if err != nil || r.ExecID != "" {
+		return resp, err
+	}
+	if t := s.task(r.ID); t != nil {
+		resp.Stdout, resp.Stderr = t.stdout, t.stderr
+		if resp.Status == task.Status_STOPPED {
+			t.output.drain()
+		}
+	}
+	return resp, nil
+}
+
+// Pids lists a container's processes. For one that has exited it is an error: an engine that is starting takes an
+// empty list for a task that never was, and would throw the exit status away.
+func (s *service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.PidsResponse, error) {
+	s.link.engineIsHere()
+	state, err := s.TTRPCTaskService.State(ctx, &taskapi.StateRequest{ID: r.ID})
+	if err != nil {
+		return nil, err
+	}
+	if state.Status == task.Status_STOPPED {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrFailedPrecondition, "container %s does not run", r.ID)
+	}
+	return s.TTRPCTaskService.Pids(ctx, r)
+}
+
+// Connect is the first that an engine calls after it has started.
+func (s *service) Connect(ctx context.Context, r *taskapi.ConnectRequest) (*taskapi.ConnectResponse, error) {
+	s.link.engineIsHere()
+	return s.TTRPCTaskService.Connect(ctx, r)
+}
+
+// Delete deletes a process; with a container's first one goes all that the shim held for the container.
+func (s *service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
+	s.link.engineIsHere()
+	resp, err := s.TTRPCTaskService.Delete(ctx, r)
+	if err != nil || r.ExecID != "" {
+		return resp, err
+	}
+	s.resolver.Detach(r.ID)
+	if t := s.task(r.ID); t != nil {
+		t.output.drain()
+		s.dismiss(r.ID, t)
+	}
+	return resp, nil
+}
+
+// Shutdown ends the shim as soon as nobody needs it.
+func (s *service) Shutdown(context.Context, *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
+	s.link.engineIsHere()
+	go s.leave()
+	return &emptypb.Empty{}, nil
+}
