@@ -294,6 +294,24 @@ func TestContainers(t *testing.T) {
 			},
 			args: []string{"sequence", "mounts", "/dev/shm", ";", "interfaces"}, want: []string{"/dev/shm"},
 		},
+		"a network namespace that is joined by its path takes the sysctls": {
+			service: service(func(s *types.ServiceConfig) { s.Sysctls = types.Mapping{"net.core.somaxconn": "77"} }),
+			change: func(c *container) {
+				ns := host.NewNamespace(c.t)
+				held := make(chan struct{})
+				c.t.Cleanup(func() { close(held) })
+				path := make(chan string)
+				go func() { // the thread that is in the namespace is its path
+					_ = ns.Do(func() error {
+						path <- fmt.Sprintf("/proc/%d/task/%d/ns/net", os.Getpid(), syscall.Gettid())
+						<-held
+						return nil
+					})
+				}()
+				c.in.Net = spec.Namespace(<-path)
+			},
+			args: []string{"sysctl", "net.core.somaxconn", "net.ipv4.ip_unprivileged_port_start"}, want: []string{"77\n0\n"},
+		},
 		"ipc: none has no /dev/shm": {
 			service: service(func(s *types.ServiceConfig) { s.Ipc = "none" }),
 			args:    []string{"mounts", "/dev"}, not: []string{"/dev/shm"},

@@ -23,20 +23,44 @@ func (d *Driver) CopyUp(ctx context.Context, name, rootfs, target string) error 
 	if err != nil {
 		return err
 	}
-	c := copyUp{data: v.Mountpoint, stage: filepath.Join(d.folder(name), copyFolder)}
-	if len(v.DriverOpts) > 0 {
-		// The staging folder must be on the file system that the content is moved to.
-		c.stage = filepath.Join(v.Mountpoint, ".berth"+copyFolder)
-	}
-	if err := c.run(ctx, rootfs, target); err != nil {
+	if err := d.copyUp(v).run(ctx, rootfs, target); err != nil {
 		return fmt.Errorf("copy %s of the image to volume %q: %w", target, name, err)
 	}
 	return nil
 }
 
+// NeedsCopyUp tells whether CopyUp would do anything, so that an image is mounted only for that.
+func (d *Driver) NeedsCopyUp(name string) (bool, error) {
+	defer d.lock(name)()
+	v, err := d.Get(name)
+	if err != nil {
+		return false, err
+	}
+	c := d.copyUp(v)
+	if _, err := os.Lstat(c.stage); err == nil {
+		return true, nil
+	}
+	entries, err := os.ReadDir(c.data)
+	for _, e := range entries {
+		if filepath.Join(c.data, e.Name()) != c.part() {
+			return false, err
+		}
+	}
+	return true, err
+}
+
 // copyUp has three states on disk: nothing, <stage>.part (being written, worth nothing) and <stage>
 // (whole, being moved).
 type copyUp struct{ data, stage string }
+
+func (d *Driver) copyUp(v Volume) copyUp {
+	c := copyUp{data: v.Mountpoint, stage: filepath.Join(d.folder(v.Name), copyFolder)}
+	if len(v.DriverOpts) > 0 {
+		// The staging folder must be on the file system that the content is moved to.
+		c.stage = filepath.Join(v.Mountpoint, ".berth"+copyFolder)
+	}
+	return c
+}
 
 func (c copyUp) part() string { return c.stage + ".part" }
 

@@ -207,7 +207,13 @@ func TestCopyUpLeavesContentAlone(t *testing.T) {
 	rootfs := image(t)
 	d, _ := open(t)
 	v := ensure(t, d, local.Spec{Name: "v"})
+	if needs, err := d.NeedsCopyUp("v"); err != nil || !needs {
+		t.Errorf("an empty one needs a copy: %v, %v", needs, err)
+	}
 	must(t, os.WriteFile(filepath.Join(v.Mountpoint, "mine"), nil, 0o600))
+	if needs, err := d.NeedsCopyUp("v"); err != nil || needs {
+		t.Errorf("one with content needs a copy: %v, %v", needs, err)
+	}
 	must(t, d.CopyUp(t.Context(), "v", rootfs, "/var/lib/app"))
 	if names := ls(t, v.Mountpoint); !slices.Equal(names, []string{"mine"}) {
 		t.Errorf("there are %v", names)
@@ -243,7 +249,7 @@ func TestCopyUpStaysInsideTheImage(t *testing.T) {
 	must(t, os.Symlink("/var/lib/app", filepath.Join(rootfs, "good")))
 	d, _ := open(t)
 	for target, want := range map[string]int{"/evil": 0, "/../../.." + outside: 0, "/good": 6} {
-		name := fmt.Sprintf("v%d", len(target))
+		name := "v" + strings.NewReplacer("/", "-").Replace(target)
 		v := ensure(t, d, local.Spec{Name: name})
 		must(t, d.CopyUp(t.Context(), name, rootfs, target))
 		if names := ls(t, v.Mountpoint); len(names) != want {
@@ -271,6 +277,9 @@ func TestCopyUpAfterACrash(t *testing.T) {
 			d, root := open(t)
 			v := ensure(t, d, local.Spec{Name: "v"})
 			crashed(t, filepath.Join(root, "v"))
+			if needs, err := d.NeedsCopyUp("v"); err != nil || !needs {
+				t.Errorf("needs a copy: %v, %v", needs, err)
+			}
 			must(t, d.CopyUp(t.Context(), "v", rootfs, "/var/lib/app"))
 			wantSame(t, filepath.Join(rootfs, "var/lib/app"), v.Mountpoint)
 			if names := ls(t, filepath.Join(root, "v")); !slices.Equal(names, []string{"_data", "volume.json"}) {
