@@ -36,8 +36,8 @@ const RuntimeName = "io.containerd.runc.v2"
 // Main runs the shim as containerd's runtime v2 wants it run. As "init" the program is the first process of a
 // container instead.
 func Main() {
-	if len(os.Args) > 1 && os.Args[1] == "init" {
-		os.Exit(reaper.Run(os.Args[2:]))
+	if args, ok := reaper.Called(os.Args); ok {
+		os.Exit(reaper.Run(args))
 	}
 	registry.Register(&plugin.Registration{
 		Type:     plugins.TTRPCPlugin,
