@@ -281,5 +281,5 @@ func (t *task) layerLine(v view, p palette, width int) string {
 	if t.state == working && t.total > 0 {
 		shown.text = fmt.Sprintf("%-12s %s / %s", t.text, HumanSize(t.current), HumanSize(t.total))
 	}
-	return shown.line(v, p, width-2, "   ")
+	return shown.line(v, p, max(width-2, len("0123456789ab")), "   ")
 }
