@@ -46,9 +46,9 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (_ Image, e
 		}
 	}
 	rep.image(Resolving)
-	resolver, done := s.resolver(ctx, o.Credentials)
-	defer done()
-	name, target, err := resolver.Resolve(ctx, r.String())
+	from := s.source(o.Credentials)
+	defer from.close()
+	target, err := from.resolve(ctx, r.String())
 	if err != nil {
 		return Image{}, s.pullError(r, ref, err)
 	}
@@ -58,10 +58,6 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (_ Image, e
 	}
 	if !images.IsIndexType(target.MediaType) && !images.IsManifestType(target.MediaType) {
 		return Image{}, s.pullError(r, ref, kindError(target.MediaType))
-	}
-	from, err := resolver.Fetcher(ctx, name)
-	if err != nil {
-		return Image{}, s.pullError(r, ref, err)
 	}
 	ctx, end, err := s.lease(ctx, r.String())
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sys/unix"
 
 	"berth/engine/image"
 	"berth/testing/registry"
@@ -32,6 +33,10 @@ func TestAPulledImageIsUnpackedAsItsLayersSay(t *testing.T) {
 		"etc/gone":      registry.Text("x"),
 		"opt/data/old":  registry.Text("x"),
 		"home/app/note": {Data: []byte("n"), UID: 1000, GID: 1001, Mode: 0o600},
+		"bin/su":        {Data: []byte("s"), Mode: fs.ModeSetuid | 0o755},
+		"bin/same":      {Hard: true, Link: "bin/su"},
+		"run/pipe":      {Mode: fs.ModeNamedPipe | 0o600},
+		"opt/marked":    {Data: []byte("m"), Xattrs: map[string]string{"user.mark": "yes"}},
 		"tmp":           {Mode: fs.ModeDir | fs.ModeSticky | 0o777},
 	}, ocispec.ImageConfig{Entrypoint: []string{"/bin/app"}, Env: []string{"A=b"}, Labels: map[string]string{"l": "v"}})
 	web.Extra = map[string]any{"Healthcheck": map[string]any{"Test": []string{"CMD", "/bin/app", "ok"}, "Interval": 5000000000}}
@@ -67,6 +72,25 @@ func TestAPulledImageIsUnpackedAsItsLayersSay(t *testing.T) {
 			if _, err := os.Lstat(filepath.Join(root, path)); !os.IsNotExist(err) {
 				t.Errorf("%s is still there: %v", path, err)
 			}
+		}
+		var su, same, note unix.Stat_t
+		for path, st := range map[string]*unix.Stat_t{"bin/su": &su, "bin/same": &same, "home/app/note": &note} {
+			if err := unix.Lstat(filepath.Join(root, path), st); err != nil {
+				t.Errorf("%s: %v", path, err)
+			}
+		}
+		if su.Ino != same.Ino || su.Mode&unix.S_ISUID == 0 {
+			t.Errorf("a hard link and its target: %+v, %+v", su, same)
+		}
+		if note.Uid != 1000 || note.Gid != 1001 || note.Mode&0o777 != 0o600 {
+			t.Errorf("a file of a user's: %+v", note)
+		}
+		if st, err := os.Lstat(filepath.Join(root, "run/pipe")); err != nil || st.Mode()&fs.ModeNamedPipe == 0 {
+			t.Errorf("a named pipe: %v", err)
+		}
+		mark := make([]byte, 8)
+		if n, err := unix.Getxattr(filepath.Join(root, "opt/marked"), "user.mark", mark); err != nil || string(mark[:n]) != "yes" {
+			t.Errorf("an extended attribute: %q, %v", mark[:max(n, 0)], err)
 		}
 		if st, err := os.Stat(filepath.Join(root, "tmp")); err != nil || st.Mode().Perm() != 0o777 || st.Mode()&fs.ModeSticky == 0 {
 			t.Errorf("tmp: %v, %v", st.Mode(), err)

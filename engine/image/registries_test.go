@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -44,6 +45,29 @@ func TestARegistryWithLoginIsPulledFromWithTheCallersCredentials(t *testing.T) {
 	}
 	if _, err = s.Pull(ctx, "web", image.PullOptions{Credentials: r.DockerConfig(t)}); err != nil {
 		t.Errorf("with the right password: %v", err)
+	}
+}
+
+func TestARegistryWithTokensIsPulledFrom(t *testing.T) {
+	h, r := newHost(t), registry.Start(t, registry.WithTokens("ann", "secret", time.Second))
+	web := large("web", 50)
+	r.Push(t, web)
+	s := newStore(t, h, r)
+	_, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{})
+	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) || !strings.Contains(hintOf(err), "docker login") {
+		t.Errorf("without credentials: %v (%s)", err, hintOf(err))
+	}
+	_, err = s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: registry.DockerConfig(t, r.Addr, "ann", "guess")})
+	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) {
+		t.Errorf("with a wrong password: %v", err)
+	}
+	// The connection breaks, and by the time of the next request the token is no longer good.
+	r.Fault(registry.Fault{Path: web.LayerDigest(0).String(), Cut: 300_000, Times: 1, Before: func() { time.Sleep(1100 * time.Millisecond) }})
+	if _, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: r.DockerConfig(t)}); err != nil {
+		t.Errorf("with the right password: %v", err)
+	}
+	if n := len(r.Requests("", "/token")); n < 4 {
+		t.Errorf("only %d tokens were asked for: none after the first had run out", n)
 	}
 }
 

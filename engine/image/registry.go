@@ -3,6 +3,7 @@ package image
 import (
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"os"
@@ -15,97 +16,90 @@ import (
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
 	"github.com/containerd/containerd/v2/core/transfer"
 	"github.com/containerd/errdefs"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/pelletier/go-toml/v2"
 )
 
-// registryCache holds the endpoints of registries that are in use: pulls that run at the same time share connections
-// and tokens. With the last of them an endpoint is forgotten, so that a changed configuration or login counts from
-// the next pull on.
-type registryCache struct {
-	mu sync.Mutex
-	m  map[registryKey]*registryEntry
-}
-
-type registryKey struct{ host, credentials string }
-
-type registryEntry struct {
-	users int
-	ready sync.Once
-	hosts []docker.RegistryHost
-	err   error
-}
-
-// registrySession is one pull's use of the cache.
-type registrySession struct {
+// source is a registry as one pull sees it: its endpoints with their connections, and the tokens that the caller's
+// credentials gave. A pull has its own, as containerd remembers a token's failure for as long as its endpoints live.
+type source struct {
 	store       *Store
 	credentials string
-	mu          sync.Mutex
-	used        map[registryKey]*registryEntry
+
+	mu      sync.Mutex
+	hosts   map[string][]docker.RegistryHost
+	name    string
+	fetcher remotes.Fetcher
 }
 
-// resolver speaks to registries for one pull with the credentials of a docker configuration's folder. The caller
-// calls done when it is through.
-func (s *Store) resolver(ctx context.Context, credentials string) (r remotes.Resolver, done func()) {
-	session := &registrySession{store: s, credentials: credentials, used: map[registryKey]*registryEntry{}}
-	r = docker.NewResolver(docker.ResolverOptions{
-		Hosts:   func(host string) ([]docker.RegistryHost, error) { return session.hosts(ctx, host) },
-		Headers: http.Header{"User-Agent": []string{"berth"}},
-	})
-	if o, ok := r.(remotes.ResolverWithOptions); ok {
-		o.SetOptions(transfer.WithDownloadLimiter(s.connections))
-	}
-	return r, session.close
+// source is for one pull with the credentials of a docker configuration's folder; the caller closes it.
+func (s *Store) source(credentials string) *source {
+	return &source{store: s, credentials: credentials, hosts: map[string][]docker.RegistryHost{}}
 }
 
-func (rs *registrySession) hosts(ctx context.Context, host string) ([]docker.RegistryHost, error) {
-	key := registryKey{host, rs.credentials}
-	rs.mu.Lock()
-	entry := rs.used[key]
-	if entry == nil {
-		entry = rs.store.registries.acquire(key)
-		rs.used[key] = entry
-	}
-	rs.mu.Unlock()
-	entry.ready.Do(func() { entry.hosts, entry.err = rs.store.endpoints(context.WithoutCancel(ctx), host, rs.credentials) })
-	return slices.Clone(entry.hosts), entry.err
+// resolve asks for the descriptor of a reference, by HEAD.
+func (src *source) resolve(ctx context.Context, ref string) (ocispec.Descriptor, error) {
+	name, desc, err := src.resolver(ctx).Resolve(ctx, ref)
+	src.mu.Lock()
+	src.name = name
+	src.mu.Unlock()
+	return desc, err
 }
 
-func (rs *registrySession) close() {
-	rs.mu.Lock()
-	defer rs.mu.Unlock()
-	for key, entry := range rs.used {
-		rs.store.registries.release(key, entry)
+// Fetch is remotes.Fetcher for what was resolved.
+func (src *source) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	src.mu.Lock()
+	f, name := src.fetcher, src.name
+	src.mu.Unlock()
+	if f == nil {
+		var err error
+		if f, err = src.resolver(ctx).Fetcher(ctx, name); err != nil {
+			return nil, err
+		}
+		src.mu.Lock()
+		src.fetcher = f
+		src.mu.Unlock()
 	}
-	clear(rs.used)
+	return f.Fetch(ctx, desc)
 }
 
-func (c *registryCache) acquire(key registryKey) *registryEntry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.m == nil {
-		c.m = map[registryKey]*registryEntry{}
-	}
-	entry := c.m[key]
-	if entry == nil {
-		entry = &registryEntry{}
-		c.m[key] = entry
-	}
-	entry.users++
-	return entry
-}
-
-func (c *registryCache) release(key registryKey, entry *registryEntry) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if entry.users--; entry.users > 0 {
-		return
-	}
-	delete(c.m, key)
-	for _, h := range entry.hosts {
-		if h.Client != nil {
+// renew forgets connections and tokens, after a failure. Transfers that run are not touched.
+func (src *source) renew() {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	for _, list := range src.hosts {
+		for _, h := range list {
 			h.Client.CloseIdleConnections()
 		}
 	}
+	clear(src.hosts)
+	src.fetcher = nil
+}
+
+func (src *source) close() { src.renew() }
+
+func (src *source) resolver(ctx context.Context) remotes.Resolver {
+	r := docker.NewResolver(docker.ResolverOptions{
+		Hosts:   func(host string) ([]docker.RegistryHost, error) { return src.endpoints(ctx, host) },
+		Headers: http.Header{"User-Agent": []string{"berth"}},
+	})
+	if o, ok := r.(remotes.ResolverWithOptions); ok {
+		o.SetOptions(transfer.WithDownloadLimiter(src.store.connections))
+	}
+	return r
+}
+
+func (src *source) endpoints(ctx context.Context, host string) ([]docker.RegistryHost, error) {
+	src.mu.Lock()
+	defer src.mu.Unlock()
+	if list, ok := src.hosts[host]; ok {
+		return slices.Clone(list), nil
+	}
+	list, err := src.store.endpoints(context.WithoutCancel(ctx), host, src.credentials)
+	if err == nil {
+		src.hosts[host] = list
+	}
+	return slices.Clone(list), err
 }
 
 // endpoints reads the registry's folder and gives its mirrors and itself, in the order to try.

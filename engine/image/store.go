@@ -53,7 +53,6 @@ type Store struct {
 	capable     func() []string     // the snapshotter's capabilities, asked once
 	blobs       flights
 	chains      keyedLock
-	registries  registryCache
 
 	holdMu  sync.Mutex
 	holding string // the lease of root file systems

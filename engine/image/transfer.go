@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/content"
-	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -52,7 +51,7 @@ func (f *flights) land(d digest.Digest, fl *flight) {
 
 // fetch brings a blob into the content store, under the lease of ctx. If another pull is fetching it, fetch waits for
 // that; should the other one fail, this one goes on where it stopped.
-func (s *Store) fetch(ctx context.Context, from remotes.Fetcher, desc ocispec.Descriptor, labels map[string]string, rep *reporter) error {
+func (s *Store) fetch(ctx context.Context, from *source, desc ocispec.Descriptor, labels map[string]string, rep *reporter) error {
 	for {
 		fl, first := s.blobs.join(desc.Digest)
 		if first {
@@ -93,7 +92,7 @@ const (
 
 // transfer fetches one blob, going on after broken connections, and verifies it. A blob with a wrong digest is thrown
 // away and asked for once more, as proxies do damage things; the second time it is refused.
-func (s *Store) transfer(ctx context.Context, from remotes.Fetcher, desc ocispec.Descriptor, labels map[string]string, report func(int64)) error {
+func (s *Store) transfer(ctx context.Context, from *source, desc ocispec.Descriptor, labels map[string]string, report func(int64)) error {
 	if desc.Size <= 0 {
 		return fmt.Errorf("blob %s of %d bytes: %w", desc.Digest, desc.Size, errdefs.ErrInvalidArgument)
 	}
@@ -121,6 +120,7 @@ func (s *Store) transfer(ctx context.Context, from remotes.Fetcher, desc ocispec
 		case !isTransient(err):
 			return err
 		}
+		from.renew()
 		if reached > highest {
 			highest, failures = reached, 0
 		}
@@ -138,7 +138,7 @@ func (s *Store) transfer(ctx context.Context, from remotes.Fetcher, desc ocispec
 // ingestRef is the same for every pull of a blob, so that a later one finds what an earlier one had fetched.
 func ingestRef(desc ocispec.Descriptor) string { return "blob-" + desc.Digest.String() }
 
-func (s *Store) transferOnce(ctx context.Context, from remotes.Fetcher, desc ocispec.Descriptor, ref string, labels map[string]string, report func(int64)) error {
+func (s *Store) transferOnce(ctx context.Context, from *source, desc ocispec.Descriptor, ref string, labels map[string]string, report func(int64)) error {
 	w, err := content.OpenWriter(ctx, s.content, content.WithRef(ref), content.WithDescriptor(desc))
 	if errdefs.IsAlreadyExists(err) {
 		return nil

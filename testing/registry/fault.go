@@ -20,6 +20,8 @@ type Fault struct {
 	Body, MediaType, Digest string
 	// Hold delays the answer until the channel is closed or the request is given up.
 	Hold <-chan struct{}
+	// Before is called before the answer.
+	Before func()
 
 	used int
 }
@@ -62,6 +64,9 @@ func (f *Fault) spoil(w http.ResponseWriter, req *http.Request) http.ResponseWri
 		case <-req.Context().Done():
 			return nil
 		}
+	}
+	if f.Before != nil {
+		f.Before()
 	}
 	if f.Status != 0 {
 		mediaType := f.MediaType

@@ -106,7 +106,12 @@ func tarOf(files map[string]File) ([]byte, error) {
 	w := tar.NewWriter(&buf)
 	for _, pass := range []bool{false, true} { // hard links after their targets
 		for _, name := range slices.Sorted(maps.Keys(all)) {
-			if f := all[name]; f.Hard == pass {
+			f := all[name]
+			if f.Hard { // a link's entry repeats what the inode has
+				target := all[strings.TrimPrefix(f.Link, "/")]
+				f.Mode, f.UID, f.GID = target.Mode, target.UID, target.GID
+			}
+			if f.Hard == pass {
 				if err := writeFile(w, strings.Trim(path.Clean("/"+name), "/"), f); err != nil {
 					return nil, err
 				}

@@ -43,6 +43,7 @@ type Registry struct {
 	scheme string
 	user   string
 	secret string
+	tokens *tokens
 	ca     []byte
 
 	mu       sync.Mutex
@@ -61,6 +62,7 @@ type Option func(*options)
 type options struct {
 	folder       string
 	user, secret string
+	tokens       time.Duration
 	tls          bool
 	addr         string
 }
@@ -72,6 +74,11 @@ func InFolder(path string) Option { return func(o *options) { o.folder = path } 
 // WithLogin lets only one user in, by basic authentication.
 func WithLogin(user, secret string) Option {
 	return func(o *options) { o.user, o.secret = user, secret }
+}
+
+// WithTokens lets only one user in, by tokens that the registry hands out itself; each is good for so long.
+func WithTokens(user, secret string, life time.Duration) Option {
+	return func(o *options) { o.user, o.secret, o.tokens = user, secret, life }
 }
 
 // WithTLS has the registry speak TLS with a certificate of an authority of its own, which HostsDir makes known.
@@ -110,7 +117,9 @@ func Run(scratch string, opts ...Option) (*Registry, error) {
 		cfg.Storage["inmemory"] = configuration.Parameters{}
 	}
 	r := &Registry{scheme: "http", user: o.user, secret: o.secret}
-	if o.user != "" {
+	if o.tokens > 0 {
+		r.tokens = &tokens{life: o.tokens}
+	} else if o.user != "" {
 		hash, err := bcrypt.GenerateFromPassword([]byte(o.secret), bcrypt.MinCost)
 		if err != nil {
 			return nil, err
@@ -164,6 +173,9 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.requests = append(r.requests, Request{req.Method, req.URL.Path, req.Header.Get("Range"), user})
 	fault := r.faultFor(req)
 	r.mu.Unlock()
+	if r.tokens != nil && !r.admit(w, req) {
+		return
+	}
 	if fault != nil {
 		w = fault.spoil(w, req)
 		if w == nil {
@@ -266,7 +278,10 @@ func (r *Registry) do(method, url string, body io.Reader, size int64, mediaType 
 	if mediaType != "" {
 		req.Header.Set("Content-Type", mediaType)
 	}
-	if r.user != "" {
+	switch {
+	case r.tokens != nil:
+		req.Header.Set("Authorization", "Bearer "+r.tokens.issue())
+	case r.user != "":
 		req.SetBasicAuth(r.user, r.secret)
 	}
 	resp, err := r.client.Do(req)
