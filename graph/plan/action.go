@@ -61,6 +61,26 @@ type CreateContainer struct {
 	Slot     project.Slot
 	Name     string
 	Replaces string
+	// Joins are the containers of other services that it shares a namespace or volumes with, one for each service.
+	Joins []JoinTarget
+}
+
+// JoinTarget names a container to share something with: the one with this ID or, where the plan makes it, the newest of
+// the slot.
+type JoinTarget struct {
+	Slot project.Slot
+	ID   string
+}
+
+// Joined gives the container of a service that the new one is to share something with. It is not ok if the service is
+// not among those that it joins.
+func (a CreateContainer) Joined(service string) (JoinTarget, bool) {
+	for _, j := range a.Joins {
+		if j.Slot.Service == service {
+			return j, true
+		}
+	}
+	return JoinTarget{}, false
 }
 
 // StartContainer starts the newest container of a slot, or the one with this ID.

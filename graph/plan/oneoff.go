@@ -13,10 +13,7 @@ func Resources(p *project.Project, have Observed, services ...string) (Plan, err
 		return Plan{}, err
 	}
 	u := &up{p: p, g: g, have: have, selected: set(services)}
-	if err := u.judgeNetworks(); err != nil {
-		return Plan{}, err
-	}
-	if err := u.judgeVolumes(); err != nil {
+	if err := u.judgeResources(); err != nil {
 		return Plan{}, err
 	}
 	b := &builder{}

@@ -21,15 +21,12 @@ func Up(p *project.Project, want Want, have Observed, pol UpPolicy) (Plan, error
 	if err != nil {
 		return Plan{}, err
 	}
+	have.Containers = inOrder(have.Containers)
 	u := &up{
 		p: p, g: g, want: want, have: have, pol: pol,
 		selected: set(names),
 		targets:  set(pol.Services),
 		services: map[string]*service{},
-		byID:     map[string]*Container{},
-	}
-	for i := range have.Containers {
-		u.byID[have.Containers[i].ID] = &have.Containers[i]
 	}
 	if err := u.judge(); err != nil {
 		return Plan{}, err
@@ -51,7 +48,6 @@ type up struct {
 	pol      UpPolicy
 	selected map[string]bool
 	targets  map[string]bool // empty: all of selected
-	byID     map[string]*Container
 
 	networks []*resource
 	volumes  []*resource
@@ -66,7 +62,7 @@ type up struct {
 type resource struct {
 	kind      string // "network" or "volume"
 	key, name string
-	old       string // what is removed: name, or the former name of a network
+	stale     []string // networks that had the key before, under other names
 	outcome   Outcome
 	why       string
 	create    *node
@@ -106,7 +102,17 @@ type slot struct {
 // surplus is a container that goes, and why.
 type surplus struct {
 	*Container
-	why string
+	why   string
+	older bool // than the container of its slot that counts
+}
+
+// inOrder gives the containers in an order of their own, so that the one in which they were observed has no say.
+func inOrder(all []Container) []Container {
+	all = slices.Clone(all)
+	slices.SortFunc(all, func(a, b Container) int {
+		return cmp.Or(compareStrings(a.Slot.Service, b.Slot.Service), cmp.Compare(a.Slot.Number, b.Slot.Number), compareStrings(a.ID, b.ID))
+	})
+	return all
 }
 
 func set(names []string) map[string]bool {
@@ -122,10 +128,7 @@ func compareStrings(a, b string) int { return cmp.Compare(a, b) }
 // judge is the first pass. Networks and volumes come first, then services, those that others depend on before
 // the others, so that a verdict can look at what it rests on.
 func (u *up) judge() error {
-	if err := u.judgeNetworks(); err != nil {
-		return err
-	}
-	if err := u.judgeVolumes(); err != nil {
+	if err := u.judgeResources(); err != nil {
 		return err
 	}
 	containers := map[string][]*Container{}
@@ -138,6 +141,9 @@ func (u *up) judge() error {
 		if err := u.judgeService(name, containers[name]); err != nil {
 			return err
 		}
+	}
+	if err := u.judgePushedResources(); err != nil {
+		return err
 	}
 	if err := u.checkJoins(); err != nil {
 		return err

@@ -25,7 +25,8 @@ func (u *up) judgeService(name string, have []*Container) error {
 
 	current := u.resolveDuplicates(s, have)
 	if !s.selected {
-		return u.judgePushed(s, current)
+		u.judgePushed(s, current)
+		return nil
 	}
 	scale := s.cfg.GetScale()
 	if s.cfg.ContainerName != "" && scale > 1 {
@@ -55,9 +56,9 @@ func (u *up) resolveDuplicates(s *service, have []*Container) []*slot {
 	for _, c := range have {
 		switch {
 		case c.Slot.Number <= 0:
-			s.surplus = append(s.surplus, &surplus{c, "has no number"})
+			s.surplus = append(s.surplus, &surplus{Container: c, why: "has no number"})
 		case len(slots) > 0 && slots[len(slots)-1].Number == c.Slot.Number:
-			s.surplus = append(s.surplus, &surplus{c, "a newer container has its place"})
+			s.surplus = append(s.surplus, &surplus{Container: c, why: "a newer container has its place", older: true})
 		default:
 			slots = append(slots, &slot{Slot: c.Slot, service: s, name: c.Name, have: c})
 		}
@@ -76,21 +77,33 @@ func compareBools(a, b bool) int {
 }
 
 // judgePushed looks at a service that was not asked for: its containers are replaced if what they are attached to
-// is, and are started again if they were running.
-func (u *up) judgePushed(s *service, current []*slot) error {
+// is, and are started again if they were running. A replacement that was broken off is brought to its end.
+func (u *up) judgePushed(s *service, current []*slot) {
+	half := map[int]bool{}
+	for _, x := range s.surplus {
+		half[x.Slot.Number] = x.State != Dead
+	}
 	for _, sl := range current {
 		why, must := u.mustReplace(s, sl.have)
-		if !must || sl.have.State == Dead {
+		switch {
+		case sl.have.State == Dead:
+			continue
+		case must:
+			sl.outcome, sl.why, sl.start = OutcomeReplace, why, !u.pol.NoStart && (runs(sl.have) || half[sl.Number])
+			s.replaced = true
+		case half[sl.Number]:
+			sl.outcome, sl.why, sl.start = OutcomeKeep, "was replaced", !u.pol.NoStart
+			if !runs(sl.have) && sl.start {
+				sl.outcome = OutcomeStart
+			}
+		default:
 			continue
 		}
-		sl.outcome, sl.why, sl.start = OutcomeReplace, why, runs(sl.have) && !u.pol.NoStart
-		s.replaced = true
 		s.slots = append(s.slots, sl)
 	}
-	if !s.replaced {
+	if len(s.slots) == 0 {
 		s.surplus = nil
 	}
-	return nil
 }
 
 // judgeSlot decides on a container that is there.
@@ -212,7 +225,7 @@ func (u *up) scaleDown(s *service, current []*slot, scale int) {
 	})
 	if len(keepFirst) > scale {
 		for _, sl := range keepFirst[scale:] {
-			s.surplus = append(s.surplus, &surplus{sl.have, fmt.Sprintf("scaled down to %d", scale)})
+			s.surplus = append(s.surplus, &surplus{Container: sl.have, why: fmt.Sprintf("scaled down to %d", scale)})
 		}
 		keepFirst = keepFirst[:scale]
 	}

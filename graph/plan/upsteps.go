@@ -1,11 +1,14 @@
 package plan
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"berth/graph"
+	"berth/project"
 )
 
 // order is the second pass: it turns the verdicts into steps.
@@ -85,14 +88,56 @@ func (o *ordering) madeBefore(s *service) []*slot {
 		if dep == nil {
 			continue
 		}
-		switch {
-		case e.Has(graph.Links):
-			slots = append(slots, dep.slots...)
-		case e.Joins() && len(dep.slots) > 0:
-			slots = append(slots, dep.slots[0])
+		joined := o.joined(e)
+		for _, sl := range dep.slots {
+			if e.Has(graph.Links) || e.Joins() && sl.Slot == joined.Slot {
+				slots = append(slots, sl)
+			}
 		}
 	}
 	return slots
+}
+
+// joined gives the container that a new one shares, over an edge that joins: that of the lowest slot that stays.
+func (o *ordering) joined(e graph.Edge) JoinTarget {
+	dep := o.services[e.To]
+	if dep != nil && dep.selected && len(dep.slots) > 0 {
+		return dep.slots[0].join()
+	}
+	// Of a service that was not asked for only those slots are known with which something happens.
+	var lowest *Container
+	for i := range o.have.Containers {
+		c := &o.have.Containers[i]
+		if c.Slot.Service == e.To && !c.Oneoff && (lowest == nil || preferred(c, lowest)) {
+			lowest = c
+		}
+	}
+	if lowest == nil {
+		return JoinTarget{Slot: project.Slot{Service: e.To, Number: 1}}
+	}
+	if dep != nil {
+		for _, sl := range dep.slots {
+			if sl.have == lowest {
+				return sl.join()
+			}
+		}
+	}
+	return JoinTarget{Slot: lowest.Slot, ID: lowest.ID}
+}
+
+// preferred reports whether a is to be joined rather than b: the lower number, and in a slot what counts there.
+func preferred(a, b *Container) bool {
+	return cmp.Or(
+		compareBools(a.State == Dead, b.State == Dead),
+		cmp.Compare(a.Slot.Number, b.Slot.Number),
+		-cmp.Compare(a.Created, b.Created)) < 0
+}
+
+func (sl *slot) join() JoinTarget {
+	if sl.isMade() {
+		return JoinTarget{Slot: sl.Slot}
+	}
+	return JoinTarget{Slot: sl.Slot, ID: sl.have.ID}
 }
 
 // networksAndVolumes adds the steps that make networks and volumes. What a replaced one waits for is added by
@@ -137,6 +182,11 @@ func (o *ordering) create(sl *slot, resources []*resource, before []*slot) {
 	a := CreateContainer{Slot: sl.Slot, Name: o.p.ContainerName(sl.Slot)}
 	if sl.have != nil && !o.pol.RenewAnonVolumes {
 		a.Replaces = sl.have.ID
+	}
+	for _, e := range o.g.Dependencies(sl.Service) {
+		if e.Joins() {
+			a.Joins = append(a.Joins, o.joined(e))
+		}
 	}
 	sl.create = o.b.add(a, sl.why)
 	for _, r := range resources {
@@ -188,17 +238,22 @@ func (o *ordering) remove(c *Container, why string) *node {
 	return n
 }
 
-// removals adds the steps for containers that nothing takes the place of.
+// removals adds the steps for containers that nothing takes the place of. Of several in a slot the one that counts goes
+// last, so that a crash in between doesn't bring an older one back.
 func (o *ordering) removals() {
 	for _, s := range o.inOrder {
+		older := map[int][]*node{}
 		for _, x := range s.surplus {
 			n := o.remove(x.Container, x.why)
 			n.needs(o.stop(x.Container, x.why))
-			for _, sl := range s.slots {
-				if sl.Number == x.Slot.Number {
-					sl.cleared = append(sl.cleared, n)
-				}
+			if x.older {
+				older[x.Slot.Number] = append(older[x.Slot.Number], n)
+			} else {
+				n.needs(older[x.Slot.Number]...)
 			}
+		}
+		for _, sl := range s.slots {
+			sl.cleared = older[sl.Number]
 		}
 	}
 	for _, c := range o.orphans {
@@ -234,58 +289,61 @@ func (o *ordering) orderStopsBy(more func(service string) []string) {
 }
 
 // removeResources adds the steps that remove networks and volumes that are replaced, and networks that have
-// got another name.
+// got another name unless something stays attached to them.
 func (o *ordering) removeResources() {
 	for _, r := range o.networks {
-		if r.old == "" {
-			continue
+		if r.outcome == OutcomeReplace {
+			after, detach := o.vacate(r.name, func(c *Container) []string { return c.Networks })
+			r.create.needs(o.b.add(RemoveNetwork{Name: r.name, Detach: detach}, r.why, after...))
 		}
-		n, detach, ok := o.vacate(r, func(c *Container) []string { return c.Networks })
-		if ok {
-			r.removal(&o.b, RemoveNetwork{Name: r.old, Detach: detach}, n)
-		} else {
-			o.notice("networks."+r.key, "network \""+r.old+"\" is still in use, and is kept")
+		for _, name := range r.stale {
+			o.removeStale(name, r)
 		}
 	}
 	for _, r := range o.volumes {
-		if r.old == "" {
-			continue
+		if r.outcome == OutcomeReplace {
+			after, detach := o.vacate(r.name, func(c *Container) []string { return c.Volumes })
+			r.create.needs(o.b.add(RemoveVolume{Name: r.name, Detach: detach}, r.why, after...))
 		}
-		n, detach, _ := o.vacate(r, func(c *Container) []string { return c.Volumes })
-		r.removal(&o.b, RemoveVolume{Name: r.old, Detach: detach}, n)
 	}
 }
 
-func (r *resource) removal(b *builder, a Action, after []*node) {
-	n := b.add(a, r.why, after...)
-	if r.old == r.name {
-		r.create.needs(n)
-	}
-}
-
-// vacate gives the steps after which nothing that runs is attached to a resource, and the containers that are still
-// attached then. It is not ok if the plan leaves something attached to a network that has got another name.
-func (o *ordering) vacate(r *resource, attached func(*Container) []string) (after []*node, detach []string, ok bool) {
+// vacate gives the steps after which nothing that runs is attached to a network or volume, and the containers that
+// are attached to it still: those that the plan replaces, which are removed later, and others that don't run.
+func (o *ordering) vacate(name string, attached func(*Container) []string) (after []*node, detach []string) {
 	for i := range o.have.Containers {
 		c := &o.have.Containers[i]
-		if !slices.Contains(attached(c), r.old) {
+		if !slices.Contains(attached(c), name) {
 			continue
 		}
-		remove, stop := o.removes[c.ID], o.stops[c.ID]
-		switch {
-		case remove == nil && r.old != r.name:
-			return nil, nil, false
-		case remove != nil && (r.old != r.name || !o.isReplaced(c)):
+		if remove := o.removes[c.ID]; remove != nil && !o.isReplaced(c) {
 			after = append(after, remove)
-		default:
-			detach = append(detach, c.ID)
-			if stop != nil {
-				after = append(after, stop)
-			}
+			continue
+		}
+		detach = append(detach, c.ID)
+		if stop := o.stops[c.ID]; stop != nil {
+			after = append(after, stop)
 		}
 	}
 	slices.Sort(detach)
-	return after, detach, true
+	return after, detach
+}
+
+// removeStale removes a network whose key has another name now, once what was attached to it is gone.
+func (o *ordering) removeStale(name string, r *resource) {
+	var after []*node
+	for i := range o.have.Containers {
+		c := &o.have.Containers[i]
+		if !slices.Contains(c.Networks, name) {
+			continue
+		}
+		if o.removes[c.ID] == nil {
+			o.notice("networks."+r.key, fmt.Sprintf("network %q, which is named %q now, is kept: container %q is attached to it", name, r.name, c.Name))
+			return
+		}
+		after = append(after, o.removes[c.ID])
+	}
+	o.b.add(RemoveNetwork{Name: name}, fmt.Sprintf("is named %q now", r.name), after...)
 }
 
 // isReplaced reports whether a new container takes over from c.
@@ -361,9 +419,28 @@ func (o *ordering) start(sl *slot, before []*node) {
 	sl.started = o.b.add(a, sl.why, sl.create, sl.remove)
 	sl.started.needs(sl.cleared...)
 	sl.started.needs(before...)
+	if !sl.isMade() {
+		sl.started.needs(o.remadeFor(sl.have)...)
+	}
 	if sl.outcome == OutcomeRestart {
 		sl.started.needs(o.stops[sl.have.ID])
 	}
+}
+
+// remadeFor gives the steps that make what a container is attached to, which it keeps when nothing may be replaced.
+func (o *ordering) remadeFor(c *Container) []*node {
+	var nodes []*node
+	for _, r := range o.networks {
+		if slices.Contains(c.Networks, r.name) {
+			nodes = append(nodes, r.create)
+		}
+	}
+	for _, r := range o.volumes {
+		if slices.Contains(c.Volumes, r.name) {
+			nodes = append(nodes, r.create)
+		}
+	}
+	return nodes
 }
 
 // beforeStart gives the steps that a container of s waits for before it starts.
@@ -374,13 +451,12 @@ func (o *ordering) beforeStart(s *service) []*node {
 		if dep == nil {
 			continue
 		}
-		started := dep.started()
 		if e.Condition == types.ServiceConditionStarted || !dep.selected || len(dep.slots) == 0 {
-			before = append(before, started...)
+			before = append(before, dep.started()...)
 			continue
 		}
 		w := WaitFor{Service: e.To, Condition: Condition(e.Condition), Optional: !e.Required}
-		before = append(before, o.wait(w, "\""+s.name+"\" depends on it", started))
+		before = append(before, o.wait(w, "\""+s.name+"\" depends on it", dep))
 	}
 	return before
 }
@@ -395,9 +471,14 @@ func (s *service) started() []*node {
 	return nodes
 }
 
-func (o *ordering) wait(w WaitFor, why string, after []*node) *node {
+// wait adds a wait for the containers of s, once the plan has done with them: those that go don't count.
+func (o *ordering) wait(w WaitFor, why string, s *service) *node {
 	if o.waits[w] == nil {
-		o.waits[w] = o.b.add(w, why, after...)
+		n := o.b.add(w, why, s.started()...)
+		for _, x := range s.surplus {
+			n.needs(o.removes[x.ID])
+		}
+		o.waits[w] = n
 	}
 	return o.waits[w]
 }
@@ -410,7 +491,7 @@ func (o *ordering) finalWaits() {
 	}
 	for _, s := range o.inOrder {
 		if s.selected && len(s.slots) > 0 {
-			o.wait(WaitFor{Service: s.name, Condition: endCondition(o.g, s.name)}, "asked for", s.started())
+			o.wait(WaitFor{Service: s.name, Condition: endCondition(o.g, s.name)}, "asked for", s)
 		}
 	}
 }
