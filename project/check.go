@@ -23,7 +23,7 @@ type problem struct {
 // circles. It covers what compose-go's own check covers, which is not asked: that one stops at whichever service it
 // meets first, and its search for circles takes time that grows with the number of ways through the graph.
 func (in *input) check(p *Project, o Options) error {
-	c := checking{Project: p, literal: !o.NoInterpolate}
+	c := checking{Project: p, literal: !o.NoInterpolate, unset: sortedKeys(in.unset)}
 	for _, name := range sortedKeys(p.Services) {
 		c.service(p.Services[name])
 	}
@@ -62,7 +62,8 @@ type checking struct {
 	*Project
 	literal  bool // variables are replaced
 	problems []problem
-	name     string // of the service
+	name     string   // of the service
+	unset    []string // variables that were asked for and not set
 }
 
 // wrong notes a problem below the service.
@@ -117,7 +118,10 @@ func (c *checking) image(svc types.ServiceConfig) {
 	if lower := strings.ToLower(svc.Image); imageReference.MatchString(lower) {
 		allowed = fmt.Sprintf("the path of an image is in lower case: %s", lower)
 	} else if strings.HasSuffix(svc.Image, ":") {
-		allowed = "there is no tag after the \":\"; is a variable not set?"
+		allowed = "there is no tag after the \":\""
+		if len(c.unset) > 0 {
+			allowed += "; not set: " + strings.Join(c.unset, ", ")
+		}
 	}
 	c.wrong(allowed, []string{"image"}, "%q is not a valid image reference", svc.Image)
 }
@@ -161,6 +165,9 @@ func (c *checking) declared(kind, name string, path []string, known []string) {
 	if near := nearest(name, known); near != "" {
 		allowed = fmt.Sprintf("did you mean %q? Else %s", near, allowed)
 	}
+	if kind == "volume" {
+		allowed += fmt.Sprintf(" or write ./%s for a folder", name)
+	}
 	c.wrong(allowed, path, "the %s %q is not declared", kind, name)
 }
 
@@ -199,7 +206,7 @@ func (c *checking) whyNot(name string) string {
 	if svc, ok := c.DisabledServices[name]; ok && len(svc.Profiles) > 0 {
 		return fmt.Sprintf("it is only there with the profile %s: add --profile %s", svc.Profiles[0], svc.Profiles[0])
 	}
-	return suggestion(name, c.names())
+	return suggestion(name, slices.DeleteFunc(c.names(), func(s string) bool { return s == c.name }))
 }
 
 func (c *checking) dependencies(svc types.ServiceConfig) {

@@ -107,6 +107,9 @@ func readVars(path, format string, vars types.Mapping, lookup dotenv.LookupFn) e
 	case "":
 		err = dotenv.ParseWithFormat(f, "", vars, lookup, "")
 		if inner := errors.Unwrap(err); inner != nil {
+			if line, _, ok := strings.Cut(inner.Error(), "unterminated quoted value"); ok {
+				inner = errors.New(line + "a quote is not closed") // without the value, which may be a secret
+			}
 			return fmt.Errorf("%w: %w", errNotVars, inner) // without the empty name
 		}
 		return err

@@ -40,6 +40,9 @@ func (e *FileError) Hint() string { return e.Allowed }
 
 func (e *FileError) Unwrap() error { return e.Err }
 
+// InvalidParameter marks the class for errdefs.
+func (e *FileError) InvalidParameter() {}
+
 // note keeps a notice for the user, once.
 func (in *input) note(key, format string, args ...any) {
 	n := Notice{Key: key, Text: fmt.Sprintf(format, args...)}
@@ -104,15 +107,22 @@ func unknownKey(key string, known []string) string {
 	if near := nearest(key, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
+	if len(known) > listLimit {
+		return fmt.Sprintf("none of the %d keys that are allowed here is like it; "+
+			"they are explained at https://github.com/compose-spec/compose-spec/blob/main/05-services.md", len(known))
+	}
 	return "allowed here: " + strings.Join(known, ", ")
 }
+
+// listLimit is how many names a hint lists.
+const listLimit = 30
 
 // suggestion is what to say about a name that isn't among those that are declared.
 func suggestion(name string, known []string) string {
 	if near := nearest(name, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	if len(known) == 0 {
+	if len(known) == 0 || len(known) > listLimit {
 		return ""
 	}
 	return "there are: " + strings.Join(known, ", ")

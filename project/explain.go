@@ -80,6 +80,7 @@ var complaints = []complaint{
 	{regexp.MustCompile(`interpolating (\S+): failed to cast to expected type: (.*)`), (*input).badCast},
 	{regexp.MustCompile(`(secrets|configs)\.(.*?): one of (.*) must be set`), (*input).noContent},
 	{regexp.MustCompile(`(secrets|configs)\.(.*?): (.*) attributes are mutually exclusive`), (*input).twoContents},
+	{regexp.MustCompile(`ports\.\[\]: invalid ip address: (.*)`), (*input).badHostIP},
 	{regexp.MustCompile(`mount config for type "bind": field Source must not be empty`), (*input).noSource},
 }
 
@@ -187,16 +188,30 @@ func (in *input) twoContents(m []string) *FileError {
 
 // noSource finds the mount of type bind that has no source.
 func (in *input) noSource([]string) *FileError {
+	return in.search("a mount of type bind needs a source", func(path []string, value *yaml.Node) bool {
+		if len(path) < 3 || path[len(path)-2] != "volumes" {
+			return false
+		}
+		_, kind, _ := child(value, "type")
+		_, source, _ := child(value, "source")
+		return kind != nil && kind.Value == "bind" && (source == nil || in.plain(source.Value) == "")
+	})
+}
+
+// badHostIP finds the port with an address that is none.
+func (in *input) badHostIP(m []string) *FileError {
+	return in.search(fmt.Sprintf("%q is no IP address", m[1]), func(path []string, value *yaml.Node) bool {
+		return path[len(path)-1] == "host_ip" && in.plain(value.Value) == m[1]
+	})
+}
+
+// search is an error at the first place in the files that fits, or nil.
+func (in *input) search(reason string, fits func(path []string, value *yaml.Node) bool) *FileError {
 	var out *FileError
 	for _, doc := range in.documents().all() {
 		walk(doc.root, nil, func(path []string, key, value *yaml.Node) bool {
-			if len(path) < 3 || path[len(path)-2] != "volumes" {
-				return true
-			}
-			_, kind, _ := child(value, "type")
-			_, source, _ := child(value, "source")
-			if kind != nil && kind.Value == "bind" && (source == nil || in.plain(source.Value) == "") {
-				out = in.errorIn(place{doc: doc, path: path, key: key, value: value}, "a mount of type bind needs a source")
+			if fits(path, value) {
+				out = in.errorIn(place{doc: doc, path: path, key: key, value: value}, reason)
 			}
 			return out == nil
 		})
@@ -349,6 +364,10 @@ var reasons = []struct {
 	{regexp.MustCompile(`environment variable (.*) is declared with a trailing space`), func(m []string) string {
 		return fmt.Sprintf("there is a space before the \"=\" of %q", strings.TrimSpace(m[1]))
 	}},
+	{regexp.MustCompile(`invalid additional host, missing IP: (.*)`), func(m []string) string {
+		return fmt.Sprintf("%q has no address; write it as %s=10.0.0.1", m[1], m[1])
+	}},
+	{regexp.MustCompile(`invalid command line string`), func([]string) string { return "a quote is not closed" }},
 	{regexp.MustCompile(`unexpected type map\[string\]interface \{\}`), func([]string) string { return "must not be a mapping" }},
 	{regexp.MustCompile(`(?:unexpected|invalid) (?:value )?type .*`), func([]string) string { return "has the wrong type" }},
 }

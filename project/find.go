@@ -20,8 +20,8 @@ type source struct {
 	files    []string // absolute, or "-"
 	dir      string   // project directory
 	env      types.Mapping
-	envFiles []string
-	name     string // "" if the files or the folder give it
+	envFiles []string // those that the user named
+	name     string   // "" if the files or the folder give it
 	profiles []string
 	notes    []Notice
 }
@@ -130,7 +130,7 @@ func (s *source) readEnvFiles(o Options, files []string) error {
 		if err := readDotenv(o.WorkDir, path, s.env, vars); err != nil {
 			return err
 		}
-		if !slices.Contains(s.envFiles, path) {
+		if len(files) > 0 && !slices.Contains(s.envFiles, path) {
 			s.envFiles = append(s.envFiles, path)
 		}
 	}

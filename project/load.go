@@ -37,6 +37,9 @@ type Options struct {
 	// AllResources keeps networks, volumes, configs and secrets that no service uses.
 	AllResources bool
 
+	// Run says that containers are to be made, so that what configs and secrets are made from must be there.
+	Run bool
+
 	// The rest is for showing a file, not for running it.
 	NoInterpolate    bool
 	NoNormalize      bool
@@ -114,6 +117,11 @@ func (in *input) finish(p *Project, o Options) error {
 	}
 	if !o.NoEnvResolution {
 		if err := in.resolveFiles(p, p.selected(o.Services)); err != nil {
+			return err
+		}
+	}
+	if o.Run {
+		if err := in.checkContent(p, p.selected(o.Services)); err != nil {
 			return err
 		}
 	}
@@ -225,6 +233,9 @@ type unknownService struct {
 }
 
 func (e *unknownService) Error() string { return fmt.Sprintf("no such service: %s", e.name) }
+
+// InvalidParameter marks the class for errdefs.
+func (e *unknownService) InvalidParameter() {}
 
 func (e *unknownService) Hint() string {
 	if near := nearest(e.name, e.known); near != "" {

@@ -57,20 +57,32 @@ func member(n *yaml.Node, name string) (key, value *yaml.Node, found string) {
 		if n.Content[i].Tag != "!!merge" {
 			continue
 		}
-		merged := resolve(n.Content[i+1])
-		sources := []*yaml.Node{merged}
-		if merged != nil && merged.Kind == yaml.SequenceNode {
-			sources = merged.Content
-		}
-		for _, source := range sources {
-			if source = resolve(source); source != nil && source.Kind == yaml.MappingNode {
-				if key, value, found := member(source, name); value != nil {
-					return key, value, found
-				}
+		for _, source := range mergeSources(n.Content[i+1]) {
+			if key, value, found := member(source, name); value != nil {
+				return key, value, found
 			}
 		}
 	}
 	return nil, nil, ""
+}
+
+// mergeSources are the mappings that a "<<" names.
+func mergeSources(n *yaml.Node) []*yaml.Node {
+	n = resolve(n)
+	if n == nil {
+		return nil
+	}
+	candidates := []*yaml.Node{n}
+	if n.Kind == yaml.SequenceNode {
+		candidates = n.Content
+	}
+	var sources []*yaml.Node
+	for _, c := range candidates {
+		if c = resolve(c); c != nil && c.Kind == yaml.MappingNode {
+			sources = append(sources, c)
+		}
+	}
+	return sources
 }
 
 func itemIs(item *yaml.Node, step string) bool {

@@ -128,6 +128,9 @@ func (e *missingFile) Error() string {
 	return fmt.Sprintf("read %s: no such file", e.path)
 }
 
+// InvalidParameter marks the class for errdefs.
+func (e *missingFile) InvalidParameter() {}
+
 func (e *missingFile) Hint() string {
 	if len(e.near) == 0 {
 		return ""
@@ -160,6 +163,9 @@ type invalidName struct{ name string }
 func (e *invalidName) Error() string {
 	return fmt.Sprintf("invalid project name %q: it must consist of lower case letters, digits, \"-\" and \"_\", and start with a letter or digit", e.name)
 }
+
+// InvalidParameter marks the class for errdefs.
+func (e *invalidName) InvalidParameter() {}
 
 func (e *invalidName) Hint() string {
 	if clean := NormalizeName(e.name); clean != "" {

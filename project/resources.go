@@ -65,11 +65,15 @@ func (p *Project) NetworkLabels(key, version string) map[string]string {
 	return labels
 }
 
-// VolumeLabels are the labels of the volume with this key in the file.
+// VolumeLabels are the labels of the volume with this key in the file. A volume of a v1-format file belongs to no
+// project: several may share it, and it stays when one of them goes.
 func (p *Project) VolumeLabels(key, version string) map[string]string {
 	v := p.Volumes[key]
 	labels := map[string]string{}
 	maps.Copy(labels, v.Labels)
+	if p.Legacy {
+		return labels
+	}
 	labels[LabelProject] = p.Name
 	labels[LabelVolume] = key
 	labels[LabelConfigHash] = hash.Volume(v)

@@ -187,13 +187,27 @@ func (c *checker) checkAlternatives(at place, value *yaml.Node, alternatives []*
 }
 
 func (c *checker) checkMapping(at place, value *yaml.Node, r *rule) []fault {
+	faults := c.checkKeys(at, value, r)
+	for _, name := range r.Required {
+		if _, v, _ := member(value, name); v == nil {
+			faults = append(faults, fault{at: at, reason: fmt.Sprintf("%s is missing", name)})
+		}
+	}
+	return faults
+}
+
+// checkKeys checks the keys of a mapping, and those that are merged into it.
+func (c *checker) checkKeys(at place, value *yaml.Node, r *rule) []fault {
 	var faults []fault
 	known := c.keys(r)
 	for i := 0; i+1 < len(value.Content); i += 2 {
 		key, item := value.Content[i], value.Content[i+1]
 		below := place{doc: c.doc, path: append(slices.Clone(at.path), key.Value), key: key, value: item}
 		if key.Tag == "!!merge" {
-			continue // checked where it stands
+			for _, source := range mergeSources(item) {
+				faults = append(faults, c.checkKeys(at, source, r)...)
+			}
+			continue
 		}
 		if key.Tag != "!!str" && key.Kind == yaml.ScalarNode && len(at.path) > 0 && !strings.Contains("environment labels", at.path[len(at.path)-1]) {
 			faults = append(faults, fault{at: below, key: true, reason: fmt.Sprintf("the key %s must be a text", key.Value),
@@ -212,16 +226,23 @@ func (c *checker) checkMapping(at place, value *yaml.Node, r *rule) []fault {
 				allowed: c.unknown(at, key.Value, item, known)})
 		}
 	}
-	for _, name := range r.Required {
-		if _, v, _ := member(value, name); v == nil {
-			faults = append(faults, fault{at: at, reason: fmt.Sprintf("%s is missing", name)})
-		}
-	}
 	return faults
+}
+
+// renamed tells what became of keys of the v1 format.
+var renamed = map[string]string{
+	"net":           "use network_mode, as this file is in the current format",
+	"log_driver":    "use logging.driver, as this file is in the current format",
+	"log_opt":       "use logging.options, as this file is in the current format",
+	"dockerfile":    "use build.dockerfile, as this file is in the current format",
+	"volume_driver": "use driver below the volume in the top-level key volumes:, as this file is in the current format",
 }
 
 // unknown is what to say of a key that the rule doesn't have.
 func (c *checker) unknown(at place, key string, value *yaml.Node, known []string) string {
+	if other, ok := renamed[key]; ok && slices.Contains(known, "image") {
+		return other
+	}
 	if len(at.path) > 0 {
 		return unknownKey(key, known)
 	}
@@ -302,7 +323,7 @@ func (c *checker) checkScalar(at place, value *yaml.Node, r *rule) []fault {
 		return []fault{{at: at, reason: fmt.Sprintf("%q is not allowed", value.Value), allowed: unknownKey(value.Value, allowed)}}
 	case r.Pattern != "" && value.Tag == "!!str":
 		if ok, err := regexp.MatchString(r.Pattern, value.Value); err == nil && !ok {
-			return []fault{{at: at, reason: fmt.Sprintf("%q is not allowed", value.Value), allowed: "it must look like " + readable(r.Pattern)}}
+			return []fault{{at: at, reason: fmt.Sprintf("%q is not allowed", value.Value), allowed: readable(r.Pattern)}}
 		}
 	}
 	number, err := strconv.ParseFloat(value.Value, 64)
@@ -318,13 +339,16 @@ func (c *checker) checkScalar(at place, value *yaml.Node, r *rule) []fault {
 	return nil
 }
 
-// readable turns a pattern that lists words into the words.
+// readable says in words what a pattern asks for, where it is one of the schema's two.
 func readable(pattern string) string {
-	plain := strings.NewReplacer("^(", "", ")$", "", "|", ", ", "([0-9]+[wdhms])+", "<duration>").Replace(pattern)
-	if regexp.QuoteMeta(plain) == plain || strings.Contains(plain, "<duration>") {
-		return plain
+	if strings.HasPrefix(pattern, "[a-zA-Z0-9][a-zA-Z0-9_.-]+") {
+		return "it has two or more letters, digits, \".\", \"_\" and \"-\", and starts with a letter or digit"
 	}
-	return pattern
+	words := strings.NewReplacer("^(", "", ")$", "", "|", ", ", "([0-9]+[wdhms])+", "<duration>, for example every_12h").Replace(pattern)
+	if strings.ContainsAny(words, "^$[]\\") {
+		return "it must match " + pattern
+	}
+	return "allowed here: " + words
 }
 
 // variable tells whether a value's type shows only when its variables are replaced.
@@ -351,18 +375,23 @@ func (c *checker) hasType(n *yaml.Node, want words) bool {
 	return false
 }
 
-var typeWords = map[string]string{"object": "a mapping", "array": "a list", "null": "empty", "boolean": "true or false",
-	"integer": "a whole number", "number": "a number", "string": "a text"}
+// typeWords are the types of the schema in words, in the order in which they're listed.
+var typeWords = []struct{ name, words string }{{"object", "a mapping"}, {"array", "a list"}, {"string", "a text"},
+	{"number", "a number"}, {"integer", "a whole number"}, {"boolean", "true or false"}, {"null", "empty"}}
 
-// typeNames are the types in words, each once: "a text or a list".
+// typeNames are the types in words, each once: "a list or a text".
 func typeNames(types words) string {
 	var names []string
-	for _, t := range types {
-		if name := typeWords[t]; !slices.Contains(names, name) {
-			names = append(names, name)
+	for _, t := range typeWords {
+		if !slices.Contains(types, t.name) {
+			continue
 		}
+		words := t.words
+		if t.name == "boolean" && len(types) > 1 {
+			words = "a boolean"
+		}
+		names = append(names, words)
 	}
-	slices.Sort(names)
 	if len(names) < 2 {
 		return strings.Join(names, "")
 	}

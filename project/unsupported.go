@@ -64,75 +64,108 @@ func isOneOf(words ...string) func(reflect.Value) bool {
 
 // Unsupported tells of each field that is set and not acted on, in the order of their paths.
 func Unsupported(p *Project) []Notice {
-	var notices []Notice
-	root := reflect.ValueOf(p.Project).Elem()
-	for _, row := range unsupported {
-		eachAt(root, strings.Split(row.path, "."), nil, func(path []string, v reflect.Value) {
-			if row.when == nil || row.when(v) {
-				notices = append(notices, Notice{Key: keyPath(path), Text: row.text})
-			}
-		})
-	}
+	w := fieldWalk{fields: map[fieldName]int{}}
+	w.below(reflect.ValueOf(p.Project).Elem(), patterns(), nil)
 	for _, name := range sortedKeys(p.Services) {
 		if svc := p.Services[name]; svc.Build != nil && svc.Image == "" {
-			notices = append(notices, Notice{Key: "services." + name + ".build",
+			w.notices = append(w.notices, Notice{Key: "services." + name + ".build",
 				Text: fmt.Sprintf("building is not supported yet: the image %s must exist", p.ImageName(svc))})
 		}
 	}
-	slices.SortStableFunc(notices, func(a, b Notice) int { return strings.Compare(a.Key, b.Key) })
-	return notices
+	slices.SortStableFunc(w.notices, func(a, b Notice) int { return strings.Compare(a.Key, b.Key) })
+	return w.notices
 }
 
-// eachAt calls found for every value at a path that isn't zero.
-func eachAt(v reflect.Value, pattern, path []string, found func(path []string, v reflect.Value)) {
+// pattern is the table as a tree, so that the model is gone through once.
+type pattern struct {
+	row  int // -1 where no path ends
+	next map[string]*pattern
+}
+
+func patterns() *pattern {
+	root := &pattern{row: -1}
+	for i, row := range unsupported {
+		at := root
+		for step := range strings.SplitSeq(row.path, ".") {
+			if at.next == nil {
+				at.next = map[string]*pattern{}
+			}
+			if at.next[step] == nil {
+				at.next[step] = &pattern{row: -1}
+			}
+			at = at.next[step]
+		}
+		at.row = i
+	}
+	return root
+}
+
+type fieldWalk struct {
+	notices []Notice
+	fields  map[fieldName]int // index of a struct's field plus 1; 0: not looked up, -1: no such field
+}
+
+type fieldName struct {
+	of  reflect.Type
+	key string
+}
+
+// below notes what is set at v and below it. What stands under a key of a mapping is set even if it is empty.
+func (w *fieldWalk) below(v reflect.Value, p *pattern, path []string) {
 	for v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			return
 		}
 		v = v.Elem()
 	}
-	if v.IsZero() {
-		return
-	}
-	if len(pattern) == 0 {
-		found(path, v)
-		return
-	}
-	step := func(name string, v reflect.Value) {
-		eachAt(v, pattern[1:], append(slices.Clone(path), name), found)
-	}
-	switch {
-	case v.Kind() == reflect.Map:
-		// What stands under a key is set, even if it is empty.
-		keys := v.MapKeys()
-		slices.SortFunc(keys, func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
-		for _, key := range keys {
-			step(key.String(), v.MapIndex(key))
+	if p.row >= 0 {
+		row := unsupported[p.row]
+		if row.when == nil || row.when(v) {
+			w.notices = append(w.notices, Notice{Key: keyPath(path), Text: row.text})
 		}
-	case v.Kind() == reflect.Slice:
+	}
+	if len(p.next) == 0 {
+		return
+	}
+	each := p.next["*"]
+	switch {
+	case v.Kind() == reflect.Map && each != nil:
+		for _, key := range v.MapKeys() {
+			w.below(v.MapIndex(key), each, append(slices.Clone(path), key.String()))
+		}
+	case v.Kind() == reflect.Slice && each != nil:
 		for i := range v.Len() {
-			step(fmt.Sprintf("[%d]", i), v.Index(i))
+			w.below(v.Index(i), each, append(slices.Clone(path), fmt.Sprintf("[%d]", i)))
 		}
 	case v.Kind() == reflect.Struct:
-		if f := fieldFor(v, pattern[0]); f.IsValid() {
-			step(pattern[0], f)
+		for key, next := range p.next {
+			if f := w.field(v, key); f.IsValid() && !f.IsZero() {
+				w.below(f, next, append(slices.Clone(path), key))
+			}
 		}
 	}
 }
 
-// fieldFor is the field of a struct that holds a key of the file.
-func fieldFor(v reflect.Value, key string) reflect.Value {
-	for i := range v.NumField() {
-		f := v.Type().Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		if name == key && f.IsExported() {
-			return v.Field(i)
-		}
-		if f.Anonymous && options == "inline" {
-			if found := fieldFor(v.Field(i), key); found.IsValid() {
-				return found
+// field is the field of a struct that holds a key of the file, which may be one of an embedded struct.
+func (w *fieldWalk) field(v reflect.Value, key string) reflect.Value {
+	name := fieldName{v.Type(), key}
+	if w.fields[name] == 0 {
+		w.fields[name] = -1
+		for i := range v.NumField() {
+			f := v.Type().Field(i)
+			tag, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+			if tag == key || f.Anonymous && options == "inline" && w.field(v.Field(i), key).IsValid() {
+				w.fields[name] = i + 1
+				break
 			}
 		}
 	}
-	return reflect.Value{}
+	i := w.fields[name] - 1
+	if i < 0 {
+		return reflect.Value{}
+	}
+	if f := v.Type().Field(i); f.Anonymous {
+		return w.field(v.Field(i), key)
+	}
+	return v.Field(i)
 }

@@ -159,7 +159,7 @@ func yamlHint(text string, lines []string, line int) string {
 		return "check the indentation of this line and the one before it; a key is followed by \": \""
 	case strings.Contains(text, "unknown anchor"):
 		return "an anchor (&name) must stand before the alias (*name) that uses it, in the same file"
-	case strings.Contains(text, "unexpected end of stream"), strings.Contains(text, "found unexpected end"), strings.Contains(text, "did not find expected ',' or"):
+	case strings.Contains(text, "unexpected end of stream"), strings.Contains(text, "did not find expected node content"), strings.Contains(text, "did not find expected ',' or"):
 		return unclosed
 	case strings.Contains(text, "cannot start any token"):
 		return "quote a value that starts with this character"

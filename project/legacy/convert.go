@@ -3,6 +3,7 @@ package legacy
 import (
 	"fmt"
 	"maps"
+	"slices"
 	"strings"
 )
 
@@ -11,7 +12,8 @@ import (
 func Convert(services map[string]any) map[string]any {
 	c := converter{services: services, volumes: map[string]any{}}
 	out := map[string]any{}
-	for name, service := range services {
+	for _, name := range slices.Sorted(maps.Keys(services)) {
+		service := services[name]
 		if skipped(name, service) {
 			continue
 		}
@@ -115,7 +117,8 @@ func (c *converter) volumesFrom(from []any) []any {
 	return out
 }
 
-// declare declares the named volumes among those of a service, under their bare names. An anonymous volume of a
+// declare declares the named volumes among those of a service, under their bare names. Of services that name
+// different drivers for one volume the first by name is followed, as the volume was made once. An anonymous volume of a
 // service with a volume_driver stays anonymous with the default driver, as it has no place to name one.
 func (c *converter) declare(volumes []any, driver any) []any {
 	for _, item := range volumes {
@@ -123,14 +126,14 @@ func (c *converter) declare(volumes []any, driver any) []any {
 		if !ok || source == "" || strings.ContainsAny(source[:1], "./~") {
 			continue
 		}
-		if _, ok := c.volumes[source]; ok {
-			continue
+		volume, ok := c.volumes[source].(map[string]any)
+		if !ok {
+			volume = map[string]any{"name": source}
+			c.volumes[source] = volume
 		}
-		volume := map[string]any{"name": source}
-		if driver != nil {
+		if _, ok := volume["driver"]; !ok && driver != nil {
 			volume["driver"] = driver
 		}
-		c.volumes[source] = volume
 	}
 	return volumes
 }
