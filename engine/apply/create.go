@@ -294,7 +294,20 @@ func (m *making) named(kind, target string) (*container.Container, error) {
 	if kind == "container" {
 		return m.cfg.Containers.Find(target)
 	}
-	return m.cfg.Containers.Slot(m.Project.Name, target, 1)
+	return m.joined(target)
+}
+
+// joined finds the container of another service that the plan lets this one share something with; without a plan's word,
+// as for a one-off, that is the first.
+func (m *making) joined(service string) (*container.Container, error) {
+	join, ok := m.do.Joined(service)
+	switch {
+	case !ok:
+		return m.cfg.Containers.Slot(m.Project.Name, service, 1)
+	case join.ID != "":
+		return m.cfg.Containers.Get(join.ID)
+	}
+	return m.cfg.Containers.Slot(m.Project.Name, service, join.Slot.Number)
 }
 
 // snapshot makes the container's file system on top of its image.

@@ -62,7 +62,7 @@ func (m *making) volumesFrom(entry string) (string, *container.Container, error)
 		c, err := m.cfg.Containers.Find(name)
 		return key, c, err
 	}
-	c, err := m.cfg.Containers.Slot(m.Project.Name, key, 1)
+	c, err := m.joined(key)
 	return key, c, err
 }
 
