@@ -98,7 +98,7 @@ func (b *builder) env() []string {
 	if b.Service.Tty {
 		env = append(env, "TERM=xterm")
 	}
-	return overrideEnv(slices.Concat(env, b.LinkEnv), b.Process.Env)
+	return overrideEnv(slices.Concat(env, b.LinkEnv), slices.Concat(b.Process.Unset, b.Process.Env))
 }
 
 // oomScore is set even if nobody asked for one: a container must not inherit the engine's protection.

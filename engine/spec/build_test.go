@@ -99,6 +99,14 @@ func TestBuild(t *testing.T) {
 			get:    func(s sp) any { return s.Process.Env },
 			want:   []string{"PATH=/mine", "HOSTNAME=h", "TERM=xterm", "DB_NAME=/web/db", "DB_PORT=own", "A=1"},
 		},
+		"a variable without a value has none, not even a default one": {
+			service: func(s *types.ServiceConfig) {
+				s.Environment = types.MappingWithEquals{"HOSTNAME": nil, "DB_NAME": nil}
+			},
+			change: func(i in) { i.LinkEnv = []string{"DB_NAME=/web/db"} },
+			get:    func(s sp) any { return s.Process.Env },
+			want:   []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+		},
 		"a terminal with its size": {
 			service: func(s *types.ServiceConfig) { s.Tty = true },
 			change:  func(i in) { i.Rows, i.Cols = 24, 80 },
@@ -533,9 +541,10 @@ func TestExec(t *testing.T) {
 	before := asJSON(s)
 	p := spec.Exec(s, spec.ExecOptions{
 		Args: []string{"sh"}, Env: []string{"A=1", "HOSTNAME"}, User: &spec.User{Groups: []uint32{0}}, WorkingDir: "tmp", TTY: true, Rows: 3, Cols: 4, Privileged: true,
+		Capabilities: []string{"CAP_CHOWN", "CAP_SYS_ADMIN"},
 	})
 	if got, want := words(p.Args, p.Env, p.User.UID, p.Cwd, p.Terminal, *p.ConsoleSize, len(p.Capabilities.Effective)),
-		"[sh] [PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=xterm A=1] 0 /tmp true {3 4} 41"; got != want {
+		"[sh] [PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=xterm A=1] 0 /tmp true {3 4} 2"; got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 	plain := spec.Exec(s, spec.ExecOptions{Args: []string{"ls"}})

@@ -16,6 +16,8 @@ type ExecOptions struct {
 	TTY        bool
 	Rows, Cols uint32
 	Privileged bool
+	// Capabilities are Host's: what a privileged process may get. nil: all.
+	Capabilities []string
 }
 
 // Exec gives the process of an exec, after the container's first one.
@@ -40,8 +42,11 @@ func Exec(of *specs.Spec, o ExecOptions) *specs.Process {
 		p.Cwd = path.Join("/", o.WorkingDir)
 	}
 	if o.Privileged {
-		all, _ := Capabilities(nil, nil, true)
-		p.Capabilities = &specs.LinuxCapabilities{Bounding: all, Effective: slices.Clone(all), Permitted: slices.Clone(all)}
+		all := o.Capabilities
+		if all == nil {
+			all = AllCapabilities()
+		}
+		p.Capabilities = &specs.LinuxCapabilities{Bounding: slices.Clone(all), Effective: slices.Clone(all), Permitted: slices.Clone(all)}
 		p.ApparmorProfile = ""
 	}
 	return &p

@@ -75,7 +75,11 @@ func (f HostsFile) writeExtra(out *bytes.Buffer, name, addr string) {
 		fmt.Fprintf(out, "%s\t%s\n", strings.Trim(addr, "[]"), name)
 		return
 	}
-	for _, gateway := range f.Gateway {
+	gateways := f.Gateway
+	if len(gateways) == 0 && f.Base != nil {
+		gateways = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1})} // in the host's network the host is here
+	}
+	for _, gateway := range gateways {
 		fmt.Fprintf(out, "%s\t%s\n", gateway, name)
 	}
 }

@@ -168,8 +168,8 @@ func TestHostsFile(t *testing.T) {
 			want: loopback + "172.17.0.1\ta\nfd00::ff\ta\n10.1.1.1\tb\nfd00::1\tb\n",
 		},
 		"the host's file stays, with extra_hosts added": {
-			file: spec.HostsFile{Base: []byte("127.0.0.1 localhost vm"), Extra: map[string][]string{"a": {"1.2.3.4"}}},
-			want: "127.0.0.1 localhost vm\n1.2.3.4\ta\n",
+			file: spec.HostsFile{Base: []byte("127.0.0.1 localhost vm"), Extra: map[string][]string{"a": {"1.2.3.4"}, "b": {"host-gateway"}}},
+			want: "127.0.0.1 localhost vm\n1.2.3.4\ta\n127.0.0.1\tb\n",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -17,7 +17,8 @@ import (
 type Process struct {
 	Entrypoint, Cmd []string
 	Args            []string // Entrypoint and Cmd
-	Env             []string // without the variables that Build adds; "X" alone takes X away
+	Env             []string // without the variables that Build adds
+	Unset           []string // names that the service wants to have no value, not even a default one
 	WorkingDir      string   // absolute
 	User            string   // as written: name or number, with or without group
 	StopSignal      string
@@ -45,6 +46,7 @@ func Merge(svc types.ServiceConfig, img Image) Process {
 		Cmd:        cmd,
 		Args:       slices.Concat(entrypoint, cmd),
 		Env:        overrideEnv(img.Env, serviceEnv(svc)),
+		Unset:      unset(svc),
 		WorkingDir: path.Join("/", cmp.Or(svc.WorkingDir, img.WorkingDir)),
 		User:       cmp.Or(svc.User, img.User),
 		StopSignal: cmp.Or(svc.StopSignal, img.StopSignal, "SIGTERM"),
@@ -84,6 +86,11 @@ func serviceEnv(svc types.ServiceConfig) []string {
 		env = append(env, name)
 	}
 	return env
+}
+
+// unset are the names without a value, sorted.
+func unset(svc types.ServiceConfig) []string {
+	return slices.DeleteFunc(serviceEnv(svc), func(entry string) bool { return strings.Contains(entry, "=") })
 }
 
 // overrideEnv replaces variables of base in their place, appends new ones, and takes away those that over
