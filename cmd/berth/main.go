@@ -27,13 +27,22 @@ func main() {
 	}))
 }
 
+// idle is how long an engine that was started on demand stays without a container.
+const idle = "10m"
+
 // daemon unpacks the engine where that has not been done, and gives its command line.
-func daemon(p cli.Paths) ([]string, error) {
+func daemon(p cli.Paths, onDemand bool) ([]string, error) {
 	programs, err := payload.Unpack(p.Root)
 	if err != nil {
 		return nil, err
 	}
-	return []string{programs.Berthd, "--root", p.Root, "--state", p.State, "--config", p.Config}, nil
+	argv := []string{
+		programs.Berthd, "--root", p.Root, "--state", p.State, "--config", p.Config, "--shim", programs.Shim, "--runc", programs.Runc,
+	}
+	if onDemand {
+		argv = append(argv, "--idle", idle)
+	}
+	return argv, nil
 }
 
 func carried() (cli.Versions, bool) {

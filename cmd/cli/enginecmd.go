@@ -39,13 +39,16 @@ func newEngineStartCommand(a *app) *cobra.Command {
 		Use:   "start",
 		Short: "Start the engine in the background",
 		Args:  noArgs,
-		RunE: a.onEngine(func(ctx context.Context, e Engine, _ []string) error {
-			v, err := e.Version(ctx)
-			if err != nil {
-				return err
-			}
-			return a.ui.Printf("The engine runs as process %d.\n", v.Pid)
-		}),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			a.byHand = true
+			return a.onEngine(func(ctx context.Context, e Engine, _ []string) error {
+				v, err := e.Version(ctx)
+				if err != nil {
+					return err
+				}
+				return a.ui.Printf("The engine runs as process %d.\n", v.Pid)
+			})(cmd, args)
+		},
 	}
 }
 
@@ -163,7 +166,7 @@ func newEngineRunCommand(a *app) *cobra.Command {
 		Short: "Run the engine in the foreground, for a service manager",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			argv, err := a.host.Daemon(a.flags.paths)
+			argv, err := a.host.Daemon(a.flags.paths, false)
 			if err != nil {
 				return err
 			}

@@ -377,7 +377,7 @@ func (s *shell) begin(args ...string) (*result, func() int) {
 			return s.engine, nil
 		},
 		Signals: func() (<-chan os.Signal, func()) { return s.signals, func() {} },
-		Daemon:  func(p cli.Paths) ([]string, error) { return []string{"berthd", "--root", p.Root}, nil },
+		Daemon:  func(p cli.Paths, _ bool) ([]string, error) { return []string{"berthd", "--root", p.Root}, nil },
 		Carried: func() (cli.Versions, bool) { return cli.Versions{Containerd: "v2.4.2", Runc: "v1.5.2"}, true },
 	}
 	done := make(chan int, 1)

@@ -22,8 +22,9 @@ type Host struct {
 	Environ []string
 	WorkDir string
 	Streams ui.Streams
-	// Daemon gives the command line of the engine for these paths, after unpacking it where that is due.
-	Daemon func(Paths) ([]string, error)
+	// Daemon gives the command line of the engine for these paths, after unpacking it where that is due. An engine that is
+	// started on demand ends itself when there is nothing left for it to do.
+	Daemon func(p Paths, onDemand bool) ([]string, error)
 	// Carried gives the versions of what this file carries; ok is false if it carries nothing.
 	Carried func() (v Versions, ok bool)
 
@@ -46,6 +47,7 @@ type app struct {
 	host    Host
 	env     map[string]string
 	flags   globals
+	byHand  bool // an engine that this command starts is to stay
 	ui      *ui.UI
 	rootCmd *cobra.Command
 }
@@ -108,7 +110,7 @@ func (a *app) dial(ctx context.Context, start bool) (Engine, error) {
 	p := a.flags.paths
 	c, err := client.Connect(ctx, client.Config{
 		Root: p.Root, State: p.State, Config: p.Config, NoStart: !start,
-		Daemon: func() ([]string, error) { return a.host.Daemon(p) },
+		Daemon: func() ([]string, error) { return a.host.Daemon(p, !a.byHand) },
 	})
 	if err != nil {
 		return nil, err
