@@ -20,31 +20,36 @@ type Namespace struct{ file *os.File }
 // NewNamespace makes a network namespace that lasts as long as the test and the processes that were started in it.
 func NewNamespace(t testing.TB) *Namespace {
 	t.Helper()
-	n, err := openNamespace()
+	n, err := OpenNamespace()
 	if err != nil {
 		t.Fatalf("make a network namespace: %v", err)
 	}
 	t.Cleanup(func() {
-		if err := n.file.Close(); err != nil {
+		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	if err := n.Do(raiseLoopback); err != nil {
-		t.Fatalf("bring up the loopback link of a network namespace: %v", err)
-	}
 	return n
 }
 
-func openNamespace() (*Namespace, error) {
+// OpenNamespace is NewNamespace for programs that are no tests. The caller calls Close.
+func OpenNamespace() (*Namespace, error) {
 	n := &Namespace{}
-	return n, onThread(func() (err error) {
+	err := onThread(func() (err error) {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return err
+		}
+		if err := raiseLoopback(); err != nil {
+			return fmt.Errorf("bring up the loopback link: %w", err)
 		}
 		n.file, err = os.Open("/proc/thread-self/ns/net")
 		return err
 	})
+	return n, err
 }
+
+// Close lets go of the namespace: it ends with the last process in it.
+func (n *Namespace) Close() error { return n.file.Close() }
 
 func raiseLoopback() error {
 	lo, err := netlink.LinkByName("lo")

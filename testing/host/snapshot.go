@@ -14,6 +14,8 @@ type Scope struct {
 	Root, State string
 	// Network is looked at whole; nil is the test process's own.
 	Network *Namespace
+	// FoldersOnly leaves the network out: somebody else audits it.
+	FoldersOnly bool
 }
 
 // Snapshot is the state of a host as far as an engine may change it: lines, each naming one thing.
@@ -34,6 +36,10 @@ func Observe(s Scope) (Snapshot, error) {
 	}
 	add("mount", func() ([]string, error) { return mounts(s) })
 	add("process", func() ([]string, error) { return processes(s) })
+	if s.FoldersOnly {
+		sort.Strings(lines)
+		return Snapshot{lines}, errors.Join(errs...)
+	}
 	inside := func(list func() ([]string, error)) func() ([]string, error) {
 		return func() (got []string, err error) {
 			err = s.Network.Do(func() (err error) { got, err = list(); return err })

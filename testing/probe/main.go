@@ -64,7 +64,7 @@ func commands() map[string]command {
 		"unshare":        {"try to make a user namespace, which the default seccomp profile refuses", 0, unshare},
 		"devices":        {"FILE...: say whether each device can be opened", 1, devices},
 		"interfaces":     {"print name, MTU and addresses of the network interfaces", 0, interfaces},
-		"sequence":       {"COMMAND... [\";\" COMMAND...]: run one after the other, stop at the first that fails", 1, sequence},
+		"sequence":       {"COMMAND... [then COMMAND...]: run one after the other, stop at the first that fails", 1, sequence},
 	}
 }
 
@@ -109,10 +109,10 @@ func run(args []string) error {
 	return c.run(args[1:])
 }
 
-// sequence needs no shell: the commands share this process.
+// sequence needs no shell: the commands share this process. (A semicolon would end a command line for compose.)
 func sequence(args []string) error {
 	for len(args) > 0 {
-		at := slices.Index(args, ";")
+		at := slices.Index(args, "then")
 		if at < 0 {
 			at = len(args)
 		}

@@ -12,8 +12,8 @@ import (
 const fieldsFile = `
 services:
   plain: {image: probe, command: sleep}
-  command: {image: probe, entrypoint: ["/probe", "sequence", "args"], command: ["one two", "$$HOME", "", ";", "sleep"]}
-  string: {image: probe, command: sequence args 'one two' three ; sleep}
+  command: {image: probe, entrypoint: ["/probe", "sequence", "args"], command: ["one two", "$$HOME", "", "then", "sleep"]}
+  string: {image: probe, command: sequence args 'one two' three then sleep}
   env:
     image: probe
     command: sleep
@@ -34,7 +34,7 @@ services:
   resources: {image: probe, command: sleep, mem_limit: 64m, memswap_limit: 64m, mem_reservation: 32m, cpus: 0.5, cpu_shares: 512, cpuset: "0", pids_limit: 50}
   deploy: {image: probe, command: sleep, deploy: {resources: {limits: {memory: 48m, cpus: "0.25", pids: 40}}}}
   init: {image: probe, command: fork-zombie, init: true}
-  tty: {image: probe, command: sequence tty ; sleep, tty: true, stdin_open: true}
+  tty: {image: probe, command: sequence tty then sleep, tty: true, stdin_open: true}
   signal: {image: probe, command: signals, stop_signal: SIGUSR2, stop_grace_period: 1s}
   stubborn: {image: probe, command: ignore-signals, stop_grace_period: 1s}
   hostpid: {image: probe, command: sleep, pid: host}
@@ -82,14 +82,14 @@ func TestContainersAreAsTheFileSays(t *testing.T) {
 	s.Step("environment, in its order of precedence")
 	has("env", []string{"env"}, "SET=here", "FROM_IMAGE=changed", "EMPTY=", "INHERITED=from the shell", "FIRST=from file",
 		"HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-	if got := f.Exec("dir", "sequence", "ls", "/some", ";", "env", "PWD"); !strings.HasPrefix(got, "where") {
+	if got := f.Exec("dir", "sequence", "ls", "/some", "then", "env", "PWD"); !strings.HasPrefix(got, "where") {
 		t.Errorf("a working_dir is made: %s", got)
 	}
 
 	s.Step("users and groups, by the image's names")
 	has("user", []string{"id"}, "uid 1234", "gid 567", "groups 567 890 4321")
 	has("uid", []string{"id"}, "uid 77", "gid 88")
-	has("imageuser", []string{"sequence", "id", ";", "env"}, "uid 1234", "gid 567", "HOME=/home/app")
+	has("imageuser", []string{"sequence", "id", "then", "env"}, "uid 1234", "gid 567", "HOME=/home/app")
 
 	s.Step("names")
 	has("host", []string{"cat", "/etc/hosts"}, "192.0.2.9\toutside")

@@ -16,7 +16,7 @@ const currentFile = `
 services:
   db:
     image: probe
-    command: sequence sleep 300ms ; write /tmp/ready yes ; serve :5432
+    command: sequence sleep 300ms then write /tmp/ready yes then serve :5432
     volumes: ["data:/data"]
     networks: [back]
     healthcheck:
@@ -25,7 +25,7 @@ services:
       retries: 50
   migrate:
     image: probe
-    command: sequence get http://db:5432/ ; sleep 200ms
+    command: sequence get http://db:5432/ then sleep 200ms
     networks: [back]
     depends_on:
       db: {condition: service_healthy}

@@ -71,6 +71,11 @@ func (s *Scenario) end() {
 		s.Errorf("the host is not as it was before:\n%s\n%s", strings.Join(left, "\n"), s.engineLog())
 		s.force(left)
 	}
+	for _, n := range s.others {
+		if err := n.Close(); err != nil {
+			s.Error(err)
+		}
+	}
 	if err := os.RemoveAll(s.dir); err != nil {
 		s.Errorf("clean up: %v", err)
 	}
@@ -169,8 +174,8 @@ func (s *Scenario) engineLog() string {
 		return "no engine log: " + err.Error()
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	if len(lines) > 60 {
-		lines = lines[len(lines)-60:]
+	if len(lines) > 25 {
+		lines = lines[len(lines)-25:]
 	}
 	return "the engine's log ends with:\n" + strings.Join(lines, "\n")
 }

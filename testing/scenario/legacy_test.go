@@ -19,7 +19,7 @@ web:
 db:
   image: probe
   command: sleep
-  expose: ["5432", "5433"]
+  expose: ["5432", "5433", "5434"]
   environment: {SECRET: word}
   ports: ["5432"]
 cache: {image: probe, command: sleep, hostname: cachehost}
@@ -60,7 +60,7 @@ func TestV1FormatBehavesAsOf29(t *testing.T) {
 		"DB_NAME=/old_web_1/db", "DB_PORT=tcp://" + address + ":80", "DB_PORT_5432_TCP=tcp://" + address + ":5432",
 		"DB_PORT_5432_TCP_PORT=5432", "DB_PORT_5432_TCP_PROTO=tcp", "DB_ENV_SECRET=word", "DB_ENV_FROM_IMAGE=yes",
 		"DB_1_NAME=/old_web_1/db_1", "OLD_DB_1_NAME=/old_web_1/old_db_1", "REDIS_NAME=/old_web_1/redis",
-		"CACHE_1_NAME=/old_web_1/cache_1", "FARAWAY_NAME=/old_web_1/faraway", "DB_PORT_5432_TCP_END=tcp://" + address + ":5433",
+		"CACHE_1_NAME=/old_web_1/cache_1", "FARAWAY_NAME=/old_web_1/faraway", "DB_PORT_5432_TCP_END=tcp://" + address + ":5434", "DB_PORT_5432_TCP_PORT_START=5432",
 	} {
 		if !slices.Contains(env, want) {
 			t.Errorf("no %s in\n%s", want, strings.Join(env, "\n"))

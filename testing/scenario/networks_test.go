@@ -200,7 +200,7 @@ func TestPublishedPortsBesideAForeignFirewall(t *testing.T) {
 func TestManyNetworksDontMeet(t *testing.T) {
 	s := scenario.New(t)
 	// An address where the first pool would begin.
-	if err := s.Network.Connect("lan0", "172.18.0.1/16", host.NewNamespace(t), "eth0", "172.18.0.2/16"); err != nil {
+	if err := s.Network.Connect("lan0", "172.18.0.1/16", s.OtherHost(), "eth0", "172.18.0.2/16"); err != nil {
 		t.Fatal(err)
 	}
 	s.Rebase()
@@ -241,7 +241,7 @@ type lan struct {
 // newLAN gives the scenario's host a link to another host: 198.51.100.7 here, .9 there.
 func newLAN(t *testing.T, s *scenario.Scenario) lan {
 	t.Helper()
-	l := lan{here: "198.51.100.7", there: "198.51.100.9", other: host.NewNamespace(t)}
+	l := lan{here: "198.51.100.7", there: "198.51.100.9", other: s.OtherHost()}
 	if err := s.Network.Connect("lan0", l.here+"/24", l.other, "eth0", l.there+"/24"); err != nil {
 		t.Fatal(err)
 	}

@@ -24,20 +24,19 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"broken YAML", "broken", "services:\n  web:\n    image: [probe\n  db: {}\n", []string{"compose.yaml:"}},
 		{"an unknown key", "unknown", "services:\n  web:\n    image: probe\n    porst: [\"80\"]\n", []string{"compose.yaml:4:5", "services.web.porst", `"ports"`}},
 		{"a wrong type", "type", "services:\n  web:\n    image: probe\n    privileged: [maybe]\n", []string{"compose.yaml:4", "services.web.privileged"}},
-		{"an image that no registry has", "noimage", "services:\n  web:\n    image: nothere:1\n", []string{"nothere:1", "not found"}},
-		{"a cycle", "cycle", "services:\n  a: {image: probe, depends_on: [b]}\n  b: {image: probe, depends_on: [c]}\n  c: {image: probe, depends_on: [a]}\n", []string{"a", "b", "c", "cycle"}},
+		{"an image that no registry has", "noimage", "services:\n  web:\n    image: nothere:1\n", []string{"nothere:1", "no such image"}},
+		{"a cycle", "cycle", "services:\n  a: {image: probe, depends_on: [b]}\n  b: {image: probe, depends_on: [c]}\n  c: {image: probe, depends_on: [a]}\n", []string{"compose.yaml:2", "a -> b -> c -> a"}},
 		{"a port that another project has", "taken", "services:\n  web:\n    image: probe\n    ports: [\"8080:80\"]\n", []string{"8080", "holder", "gateway", "hint:"}},
 		{"a port that two services want", "both", "services:\n  a: {image: probe, ports: [\"8099:80\"]}\n  b: {image: probe, ports: [\"8099:80\"]}\n", []string{"8099"}},
 		{"a bind source that isn't there, where that is an error", "bind", "services:\n  web:\n    image: probe\n    volumes:\n      - {type: bind, source: ./nothere, target: /x, bind: {create_host_path: false}}\n", []string{"nothere"}},
-		{"a network that isn't declared", "network", "services:\n  web:\n    image: probe\n    networks: [back]\n", []string{"compose.yaml:", "back", "undefined network"}},
+		{"a network that isn't declared", "network", "services:\n  web:\n    image: probe\n    networks: [back]\n", []string{"compose.yaml:4:16", "services.web.networks[0]", `"back"`, "networks:"}},
 		{"an invalid image reference", "reference", "services:\n  web:\n    image: \"Probe:!!\"\n", []string{"compose.yaml:3", "Probe:!!", "services.web.image"}},
 		{"an env_file that isn't there", "envfile", "services:\n  web:\n    image: probe\n    env_file: ./nothere.env\n", []string{"nothere.env"}},
 		{"a v1 file with a current-format key", "mixed", "web:\n  image: probe\n  depends_on: [db]\ndb:\n  image: probe\n", []string{"compose.yaml:3:3", "depends_on", "services:"}},
 		{"a file with nothing in it", "empty", "# nothing\n", []string{"compose.yaml", "empty"}},
-		{"a project name that can't be one", "name", "name: \"Not A Name!\"\nservices: {web: {image: probe}}\n", []string{"Not A Name!"}},
 		{"a required variable that isn't set", "variable", "services:\n  web:\n    image: probe:${TAG:?say which}\n", []string{"TAG", "say which"}},
 		{"a user that the image doesn't know", "user", "services:\n  web: {image: probe, user: nobody-known}\n", []string{"nobody-known"}},
-		{"a command that the image doesn't have", "command", "services:\n  web:\n    image: probe\n    entrypoint: [/nothere]\n", []string{"/nothere", "no such file"}},
+		{"a command that the image doesn't have", "command", "services:\n  web:\n    image: probe\n    entrypoint: [/nothere]\n", []string{"/nothere", "web"}},
 	}
 	for _, test := range tests {
 		t.Run(test.sentence, func(t *testing.T) {
@@ -98,6 +97,7 @@ func TestFlagsThatExcludeEachOther(t *testing.T) {
 		{"up", "--no-such-flag"},
 		{"nosuchcommand"},
 		{"exec", "nosuchservice", "true"},
+		{"-p", "Not A Name!", "up", "-d"},
 	} {
 		if r := f.Berth(args...); r.Code == 0 || r.Stderr == "" {
 			t.Errorf("it must be refused with a message: %s", r)

@@ -28,13 +28,15 @@ type Scenario struct {
 	env     []string
 	before  host.Snapshot
 	folders []*Folder
+	others  []*host.Namespace // other hosts, which last as long as the scenario
+	guest   bool              // the network is another scenario's, which audits it
 }
 
 // Option changes what New makes.
 type Option func(*Scenario)
 
 // In puts the scenario beside another one: a second engine in the same network.
-func In(other *Scenario) Option { return func(s *Scenario) { s.Network = other.Network } }
+func In(other *Scenario) Option { return func(s *Scenario) { s.Network, s.guest = other.Network, true } }
 
 // New gives a scenario of its own to the test, which runs beside others. It needs root.
 func New(t *testing.T, options ...Option) *Scenario {
@@ -44,7 +46,7 @@ func New(t *testing.T, options ...Option) *Scenario {
 	for _, o := range options {
 		o(s)
 	}
-	if s.Network == nil {
+	if !s.guest {
 		t.Parallel()
 		s.Network = host.NewNamespace(t)
 	}
@@ -82,7 +84,9 @@ func (s *Scenario) prepare() {
 		s.Fatal(err)
 	}
 	s.env = []string{"PATH=" + empty, "HOME=" + home, "BERTH_ROOT=" + s.Root, "BERTH_STATE=" + s.State, "BERTH_CONFIG=" + s.Config}
-	s.forward(shared.registry.Addr)
+	if !s.guest {
+		s.forward(shared.registry.Addr)
+	}
 	if s.before, err = host.Observe(s.scope()); err != nil {
 		s.Fatal(err)
 	}
@@ -90,7 +94,7 @@ func (s *Scenario) prepare() {
 }
 
 func (s *Scenario) scope() host.Scope {
-	return host.Scope{Root: s.Root, State: s.State, Network: s.Network}
+	return host.Scope{Root: s.Root, State: s.State, Network: s.Network, FoldersOnly: s.guest}
 }
 
 // forward makes a server of the test's process, at a loopback address, reachable at the same address in the scenario's network.
@@ -98,9 +102,6 @@ func (s *Scenario) forward(address string) {
 	s.Helper()
 	l, err := s.Network.Listen("tcp", address)
 	if err != nil {
-		if _, taken := err.(*net.OpError); taken && len(s.folders) == 0 {
-			return // another scenario of this network has done it
-		}
 		s.Fatal(err)
 	}
 	s.Cleanup(func() { _ = l.Close() })
@@ -249,4 +250,15 @@ func (s *Scenario) Rebase() {
 	if s.before, err = host.Observe(s.scope()); err != nil {
 		s.Fatal(err)
 	}
+}
+
+// OtherHost is a network without any link to this one, yet: see host.Namespace.Connect. It lasts until the audit is done.
+func (s *Scenario) OtherHost() *host.Namespace {
+	s.Helper()
+	n, err := host.OpenNamespace()
+	if err != nil {
+		s.Fatal(err)
+	}
+	s.others = append(s.others, n)
+	return n
 }

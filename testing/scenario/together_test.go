@@ -61,7 +61,7 @@ func TestSecondUpOfAProjectWaits(t *testing.T) {
 services:
   slow:
     image: probe
-    command: sequence sleep 1s ; write /tmp/ready yes ; serve :80
+    command: sequence sleep 1s then write /tmp/ready yes then serve :80
     healthcheck: {test: ["CMD", "/probe", "ok-if", "/tmp/ready"], interval: 200ms, retries: 50}
   web: {image: probe, depends_on: {slow: {condition: service_healthy}}}
 `)

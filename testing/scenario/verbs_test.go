@@ -100,7 +100,7 @@ func TestVerbs(t *testing.T) {
 	if r := f.Berth("exec", "-T", "web", "/probe", "exit", "9"); r.Code != 9 {
 		t.Errorf("exit code: %s", r)
 	}
-	got := f.Must("exec", "-T", "-e", "MORE=set", "-u", "app", "-w", "/tmp", "web", "/probe", "sequence", "env", "MORE", ";", "id", ";", "ls", ".").Stdout
+	got := f.Must("exec", "-T", "-e", "MORE=set", "-u", "app", "-w", "/tmp", "web", "/probe", "sequence", "env", "MORE", "then", "id", "then", "ls", ".").Stdout
 	if !strings.HasPrefix(got, "set\nuid 1234\n") {
 		t.Errorf("exec -e -u -w: %s", got)
 	}

@@ -45,7 +45,7 @@ volumes:
 
 func TestVolumes(t *testing.T) {
 	s := scenario.New(t)
-	elsewhere := s.Folder("elsewhere", "services: {a: {image: probe, command: sleep, volumes: [\"v:/v\"]}}\nvolumes: {v: {name: from-elsewhere}}\n")
+	elsewhere := s.Folder("elsewhere", "services: {a: {image: probe, command: sleep, volumes: [\"shelf:/shelf\"]}}\nvolumes: {shelf: {name: from-elsewhere}}\n")
 	f := s.Folder("vol", volumesFile, "folder/file", "from the host\n")
 
 	s.Step("an external volume that isn't there is named before anything is made")
@@ -54,7 +54,7 @@ func TestVolumes(t *testing.T) {
 		t.Errorf("containers: %q", got)
 	}
 	elsewhere.Must("up", "-d")
-	elsewhere.Exec("a", "write", "/v/greeting", "hello")
+	elsewhere.Exec("a", "write", "/shelf/greeting", "hello")
 	f.Must("up", "-d")
 
 	s.Step("binds: a folder, a file read-only, a folder that is made")
@@ -130,7 +130,7 @@ func TestVolumes(t *testing.T) {
 	if got := f.Must("volumes", "-q").Lines(); len(got) != 0 {
 		t.Errorf("after down -v: %q", got)
 	}
-	if got := elsewhere.Exec("a", "cat", "/v/greeting"); got != "hello" {
+	if got := elsewhere.Exec("a", "cat", "/shelf/greeting"); got != "hello" {
 		t.Errorf("another project's volume after down -v: %s", got)
 	}
 }
@@ -138,17 +138,17 @@ func TestVolumes(t *testing.T) {
 // Loss of data is a question: without a terminal to ask, nothing is lost.
 func TestChangedVolumeIsAsked(t *testing.T) {
 	s := scenario.New(t)
-	file := "services: {app: {image: probe, command: sleep, volumes: [\"v:/v\"]}}\nvolumes: {v: {labels: {version: \"%\"}}}\n"
+	file := "services: {app: {image: probe, command: sleep, volumes: [\"shelf:/shelf\"]}}\nvolumes: {shelf: {labels: {version: \"%\"}}}\n"
 	f := s.Folder("ask", strings.Replace(file, "%", "1", 1))
 	f.Must("up", "-d")
-	f.Exec("app", "write", "/v/precious", "data")
+	f.Exec("app", "write", "/shelf/precious", "data")
 	f.Write("compose.yaml", strings.Replace(file, "%", "2", 1))
 	_ = f.Berth("up", "-d")
-	if got := f.Exec("app", "cat", "/v/precious"); got != "data" {
+	if got := f.Exec("app", "cat", "/shelf/precious"); got != "data" {
 		t.Errorf("without a yes the data stays: %s", got)
 	}
 	f.Must("up", "-d", "-y")
-	if r := f.Berth("exec", "-T", "app", "/probe", "cat", "/v/precious"); r.Code == 0 {
+	if r := f.Berth("exec", "-T", "app", "/probe", "cat", "/shelf/precious"); r.Code == 0 {
 		t.Errorf("with -y the volume is made anew: %s", r)
 	}
 }

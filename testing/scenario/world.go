@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 
 	"berth/testing/images"
 	"berth/testing/registry"
@@ -32,6 +33,7 @@ var shared *world
 
 // Main runs the tests of a package of scenarios; TestMain hands its argument over and exits with the result.
 func Main(m *testing.M) int {
+	logrus.SetLevel(logrus.PanicLevel) // distribution's registry logs each request
 	w, err := newWorld()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "prepare scenarios:", err)
