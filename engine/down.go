@@ -35,6 +35,10 @@ func (e *Engine) Down(ctx context.Context, req *api.DownRequest, emit func(api.E
 	if err := v.removeImages(ctx, req.RemoveImages); err != nil {
 		return err
 	}
+	// What went is off the disk when the user has the prompt back.
+	if err := v.images.Collect(ctx); err != nil {
+		v.session.Warn("", fmt.Sprintf("collect garbage: %v", err))
+	}
 	if len(v.containers.List(func(c *container.Container) bool { return c.Project == v.project.Name })) == 0 {
 		return v.kept.Forget(v.project.Name)
 	}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,7 +35,6 @@ import (
 // Config is where an engine keeps its things and what it was started with.
 type Config struct {
 	Root, State, ConfigDir string
-	Socket                 string
 	Shim, Runc             string
 	Daemon                 []string // command line that starts this engine again
 	Autostarted            bool
@@ -130,7 +130,7 @@ func (e *Engine) Close() error {
 	e.restarts.Close()
 	e.probes.Close()
 	e.wg.Wait()
-	return e.networks.Close()
+	return errors.Join(e.images.Close(context.WithoutCancel(e.ctx)), e.networks.Close())
 }
 
 // begin waits until the engine has taken over what ran, and gives the context for a call's work.

@@ -8,7 +8,9 @@ import (
 	"os"
 	"time"
 
+	"berth/engine"
 	"berth/engine/daemon"
+	"berth/engine/runtime"
 )
 
 func main() {
@@ -28,8 +30,16 @@ func main() {
 		os.Exit(1)
 	}
 	cfg.Command = append([]string{self}, os.Args[1:]...)
-	if err := daemon.Run(context.Background(), cfg); err != nil {
+	if err := daemon.Run(context.Background(), cfg, open, engine.ToAPI); err != nil {
 		fmt.Fprintf(os.Stderr, "%s error: %v\n", time.Now().Format(time.RFC3339), err)
 		os.Exit(1)
 	}
+}
+
+// open is where the engine meets the process that it runs in.
+func open(ctx context.Context, h daemon.Host, rt *runtime.Runtime) (daemon.Engine, error) {
+	return engine.Open(ctx, engine.Config{
+		Root: h.Root, State: h.State, ConfigDir: h.Config.Config, Shim: h.Shim, Runc: h.Runc, Daemon: h.Command, Autostarted: h.Idle > 0,
+		ID: h.ID, StoppedFile: h.StoppedFile, Log: h.Logger, Stop: h.Stop,
+	}, rt)
 }

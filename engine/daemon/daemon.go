@@ -18,7 +18,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"berth/engine"
 	"berth/engine/api"
 	"berth/engine/client"
 	"berth/engine/runtime"
@@ -36,9 +35,34 @@ type Config struct {
 	Log   io.Writer
 }
 
+// Host is what an engine is told of the process that it lives in.
+type Host struct {
+	Config
+	// ID is a short name of this engine on this host, from its state folder: links and rules carry it.
+	ID string
+	// StoppedFile is written by a shutdown that was asked for: shims don't start the engine again.
+	StoppedFile string
+	Logger      *slog.Logger
+	// Stop ends the process after a shutdown was asked for.
+	Stop func()
+}
+
+// Engine is what a daemon runs.
+type Engine interface {
+	runtime.Service
+	// Restore takes over what ran before; calls are answered from then on.
+	Restore(context.Context) error
+	// Idle says that nothing runs and nothing is being done.
+	Idle() bool
+	io.Closer
+}
+
+// Open builds an engine on a containerd that is ready, before its socket serves.
+type Open func(context.Context, Host, *runtime.Runtime) (Engine, error)
+
 // Run runs an engine until it is asked to stop. It answers on the file descriptor that client.ReadyEnv names.
-func Run(ctx context.Context, cfg Config) (err error) {
-	tell := readiness()
+func Run(ctx context.Context, cfg Config, open Open, describe func(error) *api.Error) (err error) {
+	tell := readiness(describe)
 	defer func() { tell(err) }()
 	if err := preflight(cfg); err != nil {
 		return err
@@ -62,7 +86,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	asked := make(chan struct{})
-	d := &daemon{cfg: cfg, log: log, stop: sync.OnceFunc(func() { close(asked) })}
+	d := &daemon{cfg: cfg, open: open, log: log, stop: sync.OnceFunc(func() { close(asked) })}
 	if err := d.start(ctx); err != nil {
 		return err
 	}
@@ -94,9 +118,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 
 type daemon struct {
 	cfg    Config
+	open   Open
 	log    *slog.Logger
 	rt     *runtime.Runtime
-	engine *engine.Engine
+	engine Engine
 	stop   func()
 }
 
@@ -115,11 +140,7 @@ func (d *daemon) start(ctx context.Context) error {
 		Root: filepath.Join(d.cfg.Root, "containerd"), State: filepath.Join(d.cfg.State, "containerd"), Socket: socket, SocketGID: socketGroup(),
 		Shim: d.cfg.Shim, Runc: d.cfg.Runc, LogLevel: level, LogOutput: d.cfg.Log,
 	}, func(ctx context.Context, rt *runtime.Runtime) (runtime.Service, error) {
-		e, err := engine.Open(ctx, engine.Config{
-			Root: d.cfg.Root, State: d.cfg.State, ConfigDir: d.cfg.Config, Socket: socket, Shim: d.cfg.Shim, Runc: d.cfg.Runc,
-			Daemon: d.cfg.Command, Autostarted: d.cfg.Idle > 0, ID: engineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State),
-			Log: d.log, Stop: d.stop,
-		}, rt)
+		e, err := d.open(ctx, Host{Config: d.cfg, ID: engineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State), Logger: d.log, Stop: d.stop}, rt)
 		d.engine = e
 		return e, err
 	})
@@ -152,7 +173,7 @@ func (d *daemon) watchIdle(ctx context.Context) {
 }
 
 // readiness gives the function that tells who started this engine how it went; only its first call says something.
-func readiness() func(error) {
+func readiness(describe func(error) *api.Error) func(error) {
 	fd, err := strconv.Atoi(os.Getenv(client.ReadyEnv))
 	if err != nil {
 		return func(error) {}
@@ -168,7 +189,7 @@ func readiness() func(error) {
 				_, _ = f.WriteString("ok\n")
 				return
 			}
-			_ = json.NewEncoder(f).Encode(engine.ToAPI(err))
+			_ = json.NewEncoder(f).Encode(describe(err))
 		})
 	}
 }
