@@ -17,8 +17,8 @@ import (
 // copyTree copies the folder source to target, which must not exist, and has it on the disk when it
 // returns.
 func copyTree(ctx context.Context, target, source string) error {
-	t := &tree{ctx: ctx, links: map[inode]string{}}
-	if err := t.folder(target, source); err != nil {
+	t := &tree{links: map[inode]string{}}
+	if err := t.folder(ctx, target, source); err != nil {
 		return err
 	}
 	return t.sync()
@@ -27,14 +27,13 @@ func copyTree(ctx context.Context, target, source string) error {
 type inode struct{ dev, ino uint64 }
 
 type tree struct {
-	ctx   context.Context // of one call of copyTree
 	links map[inode]string
 	// written are the files and folders to sync at the end: one by one while copying would cost a disk
 	// flush for each.
 	written []string
 }
 
-func (t *tree) folder(target, source string) error {
+func (t *tree) folder(ctx context.Context, target, source string) error {
 	if err := os.Mkdir(target, 0o700); err != nil {
 		return err
 	}
@@ -43,10 +42,10 @@ func (t *tree) folder(target, source string) error {
 		return err
 	}
 	for _, e := range entries {
-		if err := t.ctx.Err(); err != nil {
-			return context.Cause(t.ctx)
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
 		}
-		if err := t.entry(filepath.Join(target, e.Name()), filepath.Join(source, e.Name())); err != nil {
+		if err := t.entry(ctx, filepath.Join(target, e.Name()), filepath.Join(source, e.Name())); err != nil {
 			return err
 		}
 	}
@@ -54,13 +53,13 @@ func (t *tree) folder(target, source string) error {
 	return copyAttributes(target, source)
 }
 
-func (t *tree) entry(target, source string) error {
+func (t *tree) entry(ctx context.Context, target, source string) error {
 	info, err := os.Lstat(source)
 	if err != nil {
 		return err
 	}
 	if info.IsDir() {
-		return t.folder(target, source)
+		return t.folder(ctx, target, source)
 	}
 	st := info.Sys().(*syscall.Stat_t)
 	if st.Nlink > 1 {
