@@ -36,7 +36,9 @@ type Scenario struct {
 type Option func(*Scenario)
 
 // In puts the scenario beside another one: a second engine in the same network.
-func In(other *Scenario) Option { return func(s *Scenario) { s.Network, s.guest = other.Network, true } }
+func In(other *Scenario) Option {
+	return func(s *Scenario) { s.Network, s.guest = other.Network, true }
+}
 
 // New gives a scenario of its own to the test, which runs beside others. It needs root.
 func New(t *testing.T, options ...Option) *Scenario {
