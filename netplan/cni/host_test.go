@@ -17,6 +17,7 @@ import (
 	"berth/netplan"
 	"berth/netplan/cni"
 	"berth/netplan/netns"
+	"berth/testing/host"
 
 	"github.com/vishvananda/netlink"
 )
@@ -45,17 +46,15 @@ func TestMain(m *testing.M) {
 
 // world is a host of its own with engines on it.
 type world struct {
-	t   *testing.T
+	t   testing.TB
 	dir string
 	lan *box // another host, 192.0.2.20 and 2001:db8::20
 }
 
 // newWorld starts with a bare host: a loopback, and a link to a LAN with the address 192.0.2.10.
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
-	if os.Getenv(insideEnv) == "" {
-		t.Skip("needs root")
-	}
+	host.Require(t, host.Root, host.NFTables)
 	w := &world{t: t, dir: t.TempDir()}
 	w.must(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("0"), 0))
 	w.must(os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("0"), 0))
@@ -234,15 +233,15 @@ func (b *box) answer(from net.Addr) string {
 
 // ask sends something from a box (nil: the host) and gives the answer: the owner that answered and the sender that it
 // saw.
-func (b *box) ask(protocol, address string) (string, error) {
+func (b *box) ask(protocol, address string, patience time.Duration) (string, error) {
 	var answer string
 	err := b.in(func() error {
-		c, err := net.DialTimeout(protocol, address, time.Second)
+		c, err := net.DialTimeout(protocol, address, patience)
 		if err != nil {
 			return err
 		}
 		defer c.Close()
-		c.SetDeadline(time.Now().Add(time.Second))
+		c.SetDeadline(time.Now().Add(patience))
 		if protocol == "udp" {
 			if _, err := c.Write([]byte("?")); err != nil {
 				return err
@@ -259,7 +258,8 @@ func (b *box) ask(protocol, address string) (string, error) {
 // hears fails the test unless owner answers.
 func (b *box) hears(t *testing.T, protocol, address, owner string) (sender string) {
 	t.Helper()
-	answer, err := b.ask(protocol, address)
+	// A packet that is lost is sent again after a second: less than that finds losses.
+	answer, err := b.ask(protocol, address, 900*time.Millisecond)
 	if err != nil {
 		t.Errorf("%s %s: %v", protocol, address, err)
 		return ""
@@ -274,7 +274,7 @@ func (b *box) hears(t *testing.T, protocol, address, owner string) (sender strin
 // deaf fails the test if anybody answers.
 func (b *box) deaf(t *testing.T, protocol, address string) {
 	t.Helper()
-	if answer, err := b.ask(protocol, address); err == nil {
+	if answer, err := b.ask(protocol, address, 200*time.Millisecond); err == nil {
 		t.Errorf("%s %s: %q answered, want nobody", protocol, address, answer)
 	}
 }

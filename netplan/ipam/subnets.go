@@ -62,24 +62,27 @@ func Choose(pools []Pool, bits int, taken []netip.Prefix) (netip.Prefix, error) 
 func Subnets(pool netip.Prefix, bits, n int, taken []netip.Prefix) ([]netip.Prefix, error) {
 	taken = slices.Clone(taken)
 	taken = slices.DeleteFunc(taken, func(t netip.Prefix) bool { return !t.Overlaps(pool) })
+	slices.SortFunc(taken, func(a, b netip.Prefix) int { return a.Masked().Addr().Compare(b.Masked().Addr()) })
 	var out []netip.Prefix
 	candidate := netip.PrefixFrom(pool.Masked().Addr(), bits)
 	for len(out) < n {
 		if !candidate.IsValid() || !pool.Contains(candidate.Addr()) {
 			return nil, ErrExhausted
 		}
-		in := slices.IndexFunc(taken, candidate.Overlaps)
-		if in < 0 {
+		// What ends before the candidate is in nobody's way any more, as candidates only go up.
+		for len(taken) > 0 && Last(taken[0]).Less(candidate.Addr()) {
+			taken = taken[1:]
+		}
+		switch {
+		case len(taken) == 0 || !candidate.Overlaps(taken[0]):
 			out = append(out, candidate)
 			candidate = after(candidate, bits)
-			continue
+		case taken[0].Bits() < bits:
+			// A /8 may be taken as one route: skip the whole of it, not one candidate at a time.
+			candidate = after(taken[0], bits)
+		default:
+			candidate = after(candidate, bits)
 		}
-		// Skip the whole of what is in the way, not one candidate at a time: a /8 may be taken as one route.
-		widest := candidate
-		if taken[in].Bits() < bits {
-			widest = taken[in]
-		}
-		candidate = after(widest, bits)
 	}
 	return out, nil
 }

@@ -97,11 +97,13 @@ func Do(path string, f func() error) error {
 func onThread(f func() error) error {
 	done := make(chan error, 1)
 	go func() {
+		err := errAborted
+		defer func() { done <- err }()
 		runtime.LockOSThread()
-		home, err := unix.Open(threadNetns(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
-		if err != nil {
+		home, openErr := unix.Open(threadNetns(), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+		if openErr != nil {
 			runtime.UnlockOSThread()
-			done <- fmt.Errorf("look at the thread's network namespace: %w", err)
+			err = fmt.Errorf("look at the thread's network namespace: %w", openErr)
 			return
 		}
 		err = f()
@@ -109,9 +111,11 @@ func onThread(f func() error) error {
 			runtime.UnlockOSThread()
 		}
 		unix.Close(home)
-		done <- err
 	}()
 	return <-done
 }
+
+// errAborted is what the caller gets if the function ended its goroutine (a test that fails does).
+var errAborted = errors.New("the function did not return")
 
 func threadNetns() string { return fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()) }

@@ -160,6 +160,9 @@ func (e *end) connect(p Plugin, br netlink.Link, ns *os.File) error {
 	if err := in.LinkSetUp(l); err != nil {
 		return fmt.Errorf("bring up %s: %w", e.name, err)
 	}
+	if err := p.Host.settle(in, l, br); err != nil {
+		return fmt.Errorf("bring up %s: %w", e.name, err)
+	}
 	for _, r := range e.routes {
 		r.LinkIndex = l.Attrs().Index
 		if err := in.RouteReplace(r); err != nil {
@@ -167,6 +170,19 @@ func (e *end) connect(p Plugin, br netlink.Link, ns *os.File) error {
 		}
 	}
 	return nil
+}
+
+// settle has the kernel do at once what follows from links being up: sending, and forwarding by the bridge. It would do
+// it a moment later, and a container's first packet would be lost until then, which costs it a second. Being asked
+// for a link's state makes the kernel (since 6.8) bring it up to date.
+func (h *Host) settle(in *netlink.Handle, inner, br netlink.Link) error {
+	_, err := in.LinkByIndex(inner.Attrs().Index)
+	for _, index := range []int{inner.Attrs().ParentIndex, br.Attrs().Index} {
+		if err == nil && index > 0 {
+			_, err = h.nl.LinkByIndex(index)
+		}
+	}
+	return err
 }
 
 // pair makes both links in one message, each where it belongs.
