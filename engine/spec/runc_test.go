@@ -201,7 +201,7 @@ func TestContainers(t *testing.T) {
 		not     []string
 	}{
 		"by default it is docker's": {
-			args: []string{"sequence", "id", ";", "env", ";", "mounts", "/dev", ";", "cat", "/proc/self/oom_score_adj", "/proc/sys/kernel/hostname", ";",
+			args: []string{"sequence", "id", "then", "env", "then", "mounts", "/dev", "then", "cat", "/proc/self/oom_score_adj", "/proc/sys/kernel/hostname", "then",
 				"sysctl", "net.ipv4.ip_unprivileged_port_start", "net.ipv4.ping_group_range"},
 			want: []string{"CapEff: 00000000a80425fb", "CapBnd: 00000000a80425fb", "Seccomp: 2", "NoNewPrivs: 0", "Umask: 0022",
 				"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n", "HOSTNAME=4c6b60c14949\n", "HOME=/root\n",
@@ -211,7 +211,7 @@ func TestContainers(t *testing.T) {
 		"seccomp=unconfined allows one": {
 			service: service(func(s *types.ServiceConfig) { s.SecurityOpt = []string{"seccomp=unconfined"} }),
 			// The kernel gets the call then, and refuses it to a process with several threads.
-			args: []string{"sequence", "id", ";", "unshare"}, code: 1, want: []string{"Seccomp: 0", "invalid argument"},
+			args: []string{"sequence", "id", "then", "unshare"}, code: 1, want: []string{"Seccomp: 0", "invalid argument"},
 		},
 		"a profile of one's own counts": {
 			service: service(func(s *types.ServiceConfig) {
@@ -227,11 +227,11 @@ func TestContainers(t *testing.T) {
 		},
 		"systempaths=unconfined opens them": {
 			service: service(func(s *types.ServiceConfig) { s.SecurityOpt = []string{"systempaths=unconfined"} }),
-			args:    []string{"sequence", "write", "/proc/sys/kernel/msgmax", "9000", ";", "sysctl", "kernel.msgmax"}, want: []string{"9000"},
+			args:    []string{"sequence", "write", "/proc/sys/kernel/msgmax", "9000", "then", "sysctl", "kernel.msgmax"}, want: []string{"9000"},
 		},
 		"a privileged one has everything": {
 			service: service(func(s *types.ServiceConfig) { s.Privileged = true }),
-			args: []string{"sequence", "id", ";", "mounts", "/sys", ";", "ls", "/dev", ";", "write", "/proc/sys/kernel/msgmax", "9000", ";",
+			args: []string{"sequence", "id", "then", "mounts", "/sys", "then", "ls", "/dev", "then", "write", "/proc/sys/kernel/msgmax", "9000", "then",
 				"cat", "/sys/fs/cgroup/devices/devices.list"},
 			want: []string{"CapEff: " + ownCapabilities(t), "Seccomp: 0", "/sys sysfs rw", "a *:* rwm", "vda"},
 		},
@@ -247,12 +247,12 @@ func TestContainers(t *testing.T) {
 			change: func(c *container) {
 				c.in.User = spec.User{UID: 1000, GID: 1001, Groups: []uint32{1001, 4, 27}, Home: "/home/u"}
 			},
-			args: []string{"sequence", "id", ";", "env", "HOME"},
+			args: []string{"sequence", "id", "then", "env", "HOME"},
 			want: []string{"uid 1000", "gid 1001", "groups 4 27 1001", "CapEff: 0000000000000000", "/home/u\n"},
 		},
 		"the root is read-only": {
 			service: service(func(s *types.ServiceConfig) { s.ReadOnly = true }),
-			args:    []string{"sequence", "write", "/dev/shm/ok", "x", ";", "write", "/tmp/no", "x"}, code: 1, want: []string{"/tmp/no", "read-only file system"},
+			args:    []string{"sequence", "write", "/dev/shm/ok", "x", "then", "write", "/tmp/no", "x"}, code: 1, want: []string{"/tmp/no", "read-only file system"},
 		},
 		"limits of memory, processors and processes hold": {
 			service: service(func(s *types.ServiceConfig) {
@@ -272,7 +272,7 @@ func TestContainers(t *testing.T) {
 				s.Ulimits = map[string]*types.UlimitsConfig{"nofile": {Soft: 1000, Hard: 2000}, "nproc": {Single: 500}}
 				s.Sysctls = types.Mapping{"net.core.somaxconn": "1234", "kernel.shm_rmid_forced": "1"}
 			}),
-			args: []string{"sequence", "limits", ";", "sysctl", "net.core.somaxconn", "kernel.shm_rmid_forced"}, want: []string{"2000", "500", "1234\n1\n"},
+			args: []string{"sequence", "limits", "then", "sysctl", "net.core.somaxconn", "kernel.shm_rmid_forced"}, want: []string{"2000", "500", "1234\n1\n"},
 		},
 		"shm_size is the size of /dev/shm": {
 			service: service(func(s *types.ServiceConfig) { s.ShmSize = 1 << 20 }),
@@ -280,7 +280,7 @@ func TestContainers(t *testing.T) {
 		},
 		"init is process 1 and the command its child": {
 			service: service(func(s *types.ServiceConfig) { s.Init = &yes }),
-			args:    []string{"sequence", "processes", ";", "exit", "7"}, code: 7, want: []string{"1 ", "docker-init"},
+			args:    []string{"sequence", "processes", "then", "exit", "7"}, code: 7, want: []string{"1 ", "docker-init"},
 		},
 		"a device is there and may be used": {
 			service: service(func(s *types.ServiceConfig) {
@@ -300,7 +300,7 @@ func TestContainers(t *testing.T) {
 			change: func(c *container) {
 				c.in.Net, c.in.PID, c.in.IPC, c.in.UTS = spec.HostNamespace, spec.HostNamespace, spec.HostNamespace, spec.HostNamespace
 			},
-			args: []string{"sequence", "mounts", "/dev/shm", ";", "interfaces"}, want: []string{"/dev/shm"},
+			args: []string{"sequence", "mounts", "/dev/shm", "then", "interfaces"}, want: []string{"/dev/shm"},
 		},
 		"a network namespace that is joined by its path takes the sysctls": {
 			service: service(func(s *types.ServiceConfig) { s.Sysctls = types.Mapping{"net.core.somaxconn": "77"} }),
@@ -342,13 +342,13 @@ func TestContainers(t *testing.T) {
 					{Mount: volumes.Mount{Kind: volumes.File, Target: "/run/secrets/s", ReadOnly: true}, HostPath: filepath.Join(dir, "secret")},
 				}
 			},
-			args: []string{"sequence", "cat", "/etc/hosts", "/data/f", "/run/secrets/s", ";", "mounts", "/data", ";", "mounts", "/run"},
+			args: []string{"sequence", "cat", "/etc/hosts", "/data/f", "/run/secrets/s", "then", "mounts", "/data", "then", "mounts", "/run"},
 			want: []string{"this is hosts\nthis is a/f\nthis is secret\n", "/data/cache tmpfs rw,nosuid,nodev,relatime,size=1024k,mode=1750,uid=33", "/run/secrets/s ext4 ro"},
 		},
 		"a terminal has its size": {
 			service: service(func(s *types.ServiceConfig) { s.Tty, s.StdinOpen = true, true }),
 			change:  func(c *container) { c.tty, c.in.Rows, c.in.Cols = true, 40, 132 },
-			args:    []string{"sequence", "tty", ";", "env", "TERM"}, want: []string{"40", "132", "xterm\n"},
+			args:    []string{"sequence", "tty", "then", "env", "TERM"}, want: []string{"40", "132", "xterm\n"},
 		},
 		"a working folder that is missing is made": {
 			service: service(func(s *types.ServiceConfig) { s.WorkingDir = "srv/app" }),
