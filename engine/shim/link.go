@@ -170,25 +170,28 @@ func (l *link) run() {
 
 // connect returns when there is an engine, having started it if need be; nil at the shim's end.
 func (l *link) connect() net.Conn {
+	// An engine that calls may not listen yet, and the file that says it was stopped may still be there. So after
+	// a call it is looked for a few times in any case, and not started at once.
+	startFrom, lookUntil := 1, 0
 	for n := 0; ; n++ {
 		if conn, err := net.DialTimeout("unix", l.address, time.Second); err == nil {
 			return conn
 		}
-		var again <-chan time.Time
-		if command := l.wanted(); command != nil {
-			if n > 0 {
-				l.log.Warn("the engine is gone; starting it", "command", command)
-				if err := startEngine(command); err != nil {
-					l.log.Error("start the engine", "error", err)
-				}
+		command := l.wanted()
+		if command != nil && n >= startFrom {
+			l.log.Warn("the engine is gone; starting it", "command", command)
+			if err := startEngine(command); err != nil {
+				l.log.Error("start the engine", "error", err)
 			}
+		}
+		var again <-chan time.Time
+		if command != nil || n < lookUntil {
 			again = time.After(jitter(n))
 		}
 		select {
 		case <-again:
 		case <-l.here:
-			// It calls before it listens: it is asked again in a moment, not started once more.
-			n = -1
+			n, startFrom, lookUntil = -1, 3, 8
 		case <-l.ctx.Done():
 			return nil
 		}

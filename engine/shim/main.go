@@ -24,6 +24,9 @@ const (
 	AnnotationGroup = "io.containerd.runc.v2.group"
 	// AnnotationResolver is the path of the DNS zone; the container's id is its key in there.
 	AnnotationResolver = "berth.resolver"
+	// AnnotationNameserver, with any value, leaves port 53 in the network namespace to the container, which may be
+	// a name server itself: its image or its service exposes the port. It costs a millisecond more.
+	AnnotationNameserver = "berth.nameserver"
 	// AnnotationEngine is the engine's command line, as a JSON array, for a shim that has lost it.
 	AnnotationEngine = "berth.engine"
 	// AnnotationStopped is a path: while it is there, the engine is not started.

@@ -67,8 +67,13 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 		return nil, errgrpc.ToGRPC(err)
 	}
 	s.link.configure(spec.Annotations[AnnotationEngine], spec.Annotations[AnnotationStopped])
-	if path, ns := spec.Annotations[AnnotationResolver], spec.netns(); path != "" && ns != "" {
-		if err := s.resolver.Attach(r.ID, ns, path); err != nil {
+	place := resolver.Place{
+		Netns:      spec.netns(),
+		Zone:       spec.Annotations[AnnotationResolver],
+		Nameserver: spec.Annotations[AnnotationNameserver] != "",
+	}
+	if place.Netns != "" && place.Zone != "" {
+		if err := s.resolver.Attach(r.ID, place); err != nil {
 			return nil, errgrpc.ToGRPC(err)
 		}
 	}

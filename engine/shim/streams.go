@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -176,7 +177,7 @@ func (o *output) drain() {
 	}
 	for _, p := range o.pumps {
 		if !o.terminal {
-			// A process outside the container may hold the pipe open, so its end is not waited for.
+			// Some other process may hold the pipe open, so its end is not waited for.
 			p.empty()
 			continue
 		}
@@ -227,37 +228,56 @@ func (p *pump) run() {
 	if err != nil {
 		return
 	}
-	_ = raw.Read(func(fd uintptr) bool { return p.move(int(fd)) })
+	_ = raw.Read(func(fd uintptr) bool { return p.move(int(fd), math.MaxInt) })
 }
 
-// empty moves what is in the pipe now. The goroutine of run waits for more meanwhile, or moves as well.
+// empty moves what is in the pipe now, and not what a process outside the container goes on to write. The goroutine of
+// run waits for more meanwhile, or moves as well.
 func (p *pump) empty() {
 	raw, err := p.near.SyscallConn()
 	if err != nil {
 		return
 	}
-	_ = raw.Control(func(fd uintptr) { p.move(int(fd)) })
+	_ = raw.Control(func(fd uintptr) {
+		if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil && n > 0 {
+			p.move(int(fd), n)
+		}
+	})
+	// What run has taken out of the pipe it puts into the log before it lets go.
+	p.mu.Lock()
+	defer p.mu.Unlock()
 }
 
-// move reads until nothing is left for now, and says whether the pipe has ended. It borrows room only while there is
-// something to read.
-func (p *pump) move(fd int) (ended bool) {
+// move reads until nothing is left for now, or about most bytes were moved, and says whether the pipe has ended. It
+// borrows room only while there is something to read.
+func (p *pump) move(fd, most int) (ended bool) {
+	for most > 0 {
+		n, again, ended := p.step(fd)
+		if !again {
+			return ended
+		}
+		most -= n
+	}
+	return false
+}
+
+// step does one read and one write.
+func (p *pump) step(fd int) (n int, again, ended bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c := p.streams.pool.Get()
 	defer p.streams.pool.Put(c)
-	for {
-		n, err := unix.Read(fd, c.Space())
-		switch {
-		case err == unix.EINTR:
-		case err == unix.EAGAIN:
-			return false
-		case err != nil || n == 0:
-			return true
-		default:
-			p.keep(c, n)
-		}
+	n, err := unix.Read(fd, c.Space())
+	switch {
+	case err == unix.EINTR:
+		return 0, true, false
+	case err == unix.EAGAIN:
+		return 0, false, false
+	case err != nil || n == 0:
+		return 0, false, true
 	}
+	p.keep(c, n)
+	return n, true, false
 }
 
 func (p *pump) keep(c *logs.Chunk, n int) {

@@ -53,25 +53,31 @@ type client struct {
 	zone      *zone.File
 }
 
-// Attach serves a container in the network namespace pinned at netns from the zone at path. Containers that
-// share a namespace share its sockets; the first that the zone knows is the one that queries are answered for.
-func (r *Resolver) Attach(container, netns, path string) error {
-	key, err := namespace(netns)
+// Place is where a container is served.
+type Place struct {
+	Netns string // where its network namespace is pinned
+	Zone  string // path of the zone
+	// Nameserver says that the container may be a name server itself, so that port 53 is to be left to it.
+	Nameserver bool
+}
+
+// Attach serves a container. Containers that share a namespace share its sockets; the first of them that the zone
+// knows is the one that queries are answered for.
+func (r *Resolver) Attach(container string, p Place) error {
+	key, err := namespace(p.Netns)
 	if err != nil {
 		return fmt.Errorf("serve names to container %q: %w", container, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.attached[container] != nil {
-		r.detach(container)
-	}
+	r.detach(container)
 	s := r.servers[key]
 	if s == nil {
 		s = &server{key: key, log: r.log, forward: r.forward, rooms: &r.rooms}
-		err := s.listen(netns)
+		err := s.listen(p)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			// The namespace is another project's container's, and that one's resolver serves it.
-			r.log.Info("names are served by another project's resolver", "container", container, "netns", netns)
+			r.log.Info("names are served by another project's resolver", "container", container, "netns", p.Netns)
 			return nil
 		}
 		if err != nil {
@@ -79,13 +85,13 @@ func (r *Resolver) Attach(container, netns, path string) error {
 		}
 		r.servers[key] = s
 	}
-	z := r.zoneFiles[path]
+	z := r.zoneFiles[p.Zone]
 	if z == nil {
-		z = &sharedZone{File: zone.Open(path)}
-		r.zoneFiles[path] = z
+		z = &sharedZone{File: zone.Open(p.Zone)}
+		r.zoneFiles[p.Zone] = z
 	}
 	z.users++
-	s.setClients(append(s.listClients(), client{container: container, netns: netns, path: path, zone: z.File}))
+	s.setClients(append(s.listClients(), client{container: container, netns: p.Netns, path: p.Zone, zone: z.File}))
 	r.attached[container] = s
 	s.start()
 	return nil

@@ -66,7 +66,7 @@ func (w *world) write(t testing.TB, z dns.Zone) {
 
 func (w *world) attach(t testing.TB, container string) {
 	t.Helper()
-	if err := w.r.Attach(container, w.netns, w.zone); err != nil {
+	if err := w.r.Attach(container, resolver.Place{Netns: w.netns, Zone: w.zone}); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -74,10 +74,14 @@ func (w *world) attach(t testing.TB, container string) {
 // ask asks as a process in the namespace would.
 func ask(t testing.TB, ns, network, name string, qtype uint16) (*mdns.Msg, error) {
 	t.Helper()
+	return askAt(ns, network, "127.0.0.11:53", name, qtype)
+}
+
+func askAt(ns, network, server, name string, qtype uint16) (*mdns.Msg, error) {
 	c := &mdns.Client{Net: network, Timeout: 6 * time.Second}
 	var conn *mdns.Conn
 	if err := netns.Do(ns, func() (err error) {
-		conn, err = c.Dial("127.0.0.11:53")
+		conn, err = c.Dial(server)
 		return err
 	}); err != nil {
 		return nil, err
@@ -90,7 +94,12 @@ func ask(t testing.TB, ns, network, name string, qtype uint16) (*mdns.Msg, error
 // answer is the reply's code and first address, in words.
 func answer(t testing.TB, ns, network, name string) string {
 	t.Helper()
-	r, err := ask(t, ns, network, name, mdns.TypeA)
+	return answerFrom(t, ns, network, "127.0.0.11:53", name)
+}
+
+func answerFrom(t testing.TB, ns, network, server, name string) string {
+	t.Helper()
+	r, err := askAt(ns, network, server, name, mdns.TypeA)
 	if err != nil {
 		return err.Error()
 	}
@@ -356,12 +365,60 @@ func TestANamespaceThatAnotherShimServesIsNoError(t *testing.T) {
 	w.attach(t, "c1")
 	other := resolver.New(slog.Default())
 	defer other.Close()
-	if err := other.Attach("c2", w.netns, w.zone); err != nil {
+	if err := other.Attach("c2", resolver.Place{Netns: w.netns, Zone: w.zone}); err != nil {
 		t.Error(err)
 	}
 	other.Detach("c2")
 	if got := answer(t, w.netns, "udp", "web"); got != "10.0.0.1" {
 		t.Error(got)
+	}
+}
+
+func TestANameServerInAContainerHasPort53ToItself(t *testing.T) {
+	w := newWorld(t)
+	host.Require(t, host.NFTables)
+	w.write(t, internal())
+	attach := func() {
+		t.Helper()
+		if err := w.r.Attach("c1", resolver.Place{Netns: w.netns, Zone: w.zone, Nameserver: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	attach()
+	var own []*mdns.Server
+	if err := netns.Do(w.netns, func() error {
+		pc, err := net.ListenPacket("udp4", ":53")
+		if err != nil {
+			return err
+		}
+		l, err := net.Listen("tcp4", ":53")
+		own = []*mdns.Server{{PacketConn: pc}, {Listener: l}}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range own {
+		s.Handler = mdns.HandlerFunc(says("192.0.2.9"))
+		go s.ActivateAndServe()
+		t.Cleanup(func() { s.Shutdown() })
+	}
+	check := func() {
+		t.Helper()
+		for _, network := range []string{"udp", "tcp"} {
+			if got := answer(t, w.netns, network, "web"); got != "10.0.0.1" {
+				t.Errorf("over %s from the resolver: %s", network, got)
+			}
+			if got := answerFrom(t, w.netns, network, "127.0.0.1:53", "web"); got != "192.0.2.9" {
+				t.Errorf("over %s from the container's own: %s", network, got)
+			}
+		}
+	}
+	check()
+	attach() // over what is there, as after a crash
+	check()
+	w.r.Detach("c1")
+	if got := answer(t, w.netns, "udp", "web"); got != "192.0.2.9" {
+		t.Errorf("when the resolver has gone, its address is one of the container's: %s", got)
 	}
 }
 
@@ -371,7 +428,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	dir := t.TempDir()
 	for i := range 20 {
-		if err := w.r.Attach(fmt.Sprint(i), newNamespace(t, dir, fmt.Sprint(i)), w.zone); err != nil {
+		if err := w.r.Attach(fmt.Sprint(i), resolver.Place{Netns: newNamespace(t, dir, fmt.Sprint(i)), Zone: w.zone}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -39,46 +39,69 @@ type server struct {
 	log     *slog.Logger
 	forward *forwarder
 
-	udp    *net.UDPConn
-	tcp    *net.TCPListener
-	once   sync.Once
-	rotate atomic.Uint32
-	rooms  *sync.Pool
-	conns  atomic.Int32
-	ctx    context.Context // of the server's life
-	cancel context.CancelFunc
+	udp        *net.UDPConn
+	tcp        *net.TCPListener
+	redirected string // the namespace that has rules of ours
+	once       sync.Once
+	rotate     atomic.Uint32
+	rooms      *sync.Pool
+	conns      atomic.Int32
+	ctx        context.Context // of the server's life
+	cancel     context.CancelFunc
 }
 
 // listen opens the sockets inside the namespace.
-func (s *server) listen(path string) error {
+func (s *server) listen(p Place) error {
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	err := netns.Do(p.Netns, func() error {
+		if p.Nameserver {
+			err := s.openAside()
+			if err == nil {
+				s.redirected = p.Netns
+				return nil
+			}
+			s.closeSockets()
+			s.log.Warn("port 53 is not left to the container", "netns", p.Netns, "error", err)
+		}
+		return s.open(address)
+	})
+	if err != nil {
+		s.close()
+	}
+	return err
+}
+
+// openAside opens the sockets at ports that nobody asks for, and has the kernel send there what is for ours.
+func (s *server) openAside() error {
+	if err := s.open(netip.AddrPortFrom(address.Addr(), 0)); err != nil {
+		return err
+	}
+	return redirect(port(s.udp.LocalAddr()), port(s.tcp.Addr()))
+}
+
+func port(a net.Addr) uint16 { return netip.MustParseAddrPort(a.String()).Port() }
+
+// open opens the sockets in the network namespace of the calling thread.
+func (s *server) open(at netip.AddrPort) error {
 	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
 		var err error
 		cerr := c.Control(func(fd uintptr) {
-			// The loopback link may not be up yet; and a name server in the container that asks for
-			// sharing as well may have the same port on every address.
-			err = errors.Join(unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1),
-				unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
+			// The loopback link may not be up yet.
+			err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
 		})
 		return errors.Join(cerr, err)
 	}}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	err := netns.Do(path, func() error {
-		udp, err := lc.ListenPacket(context.Background(), "udp4", address.String())
-		if err != nil {
-			return err
-		}
-		tcp, err := lc.Listen(context.Background(), "tcp4", address.String())
-		if err != nil {
-			udp.Close()
-			return err
-		}
-		s.udp, s.tcp = udp.(*net.UDPConn), tcp.(*net.TCPListener)
-		return nil
-	})
+	udp, err := lc.ListenPacket(context.Background(), "udp4", at.String())
 	if err != nil {
-		s.cancel()
+		return err
 	}
-	return err
+	s.udp = udp.(*net.UDPConn)
+	tcp, err := lc.Listen(context.Background(), "tcp4", at.String())
+	if err != nil {
+		return err
+	}
+	s.tcp = tcp.(*net.TCPListener)
+	return nil
 }
 
 func (s *server) start() {
@@ -88,10 +111,22 @@ func (s *server) start() {
 	})
 }
 
+func (s *server) closeSockets() {
+	if s.udp != nil {
+		s.udp.Close()
+	}
+	if s.tcp != nil {
+		s.tcp.Close()
+	}
+}
+
 func (s *server) close() {
 	s.cancel()
-	s.udp.Close()
-	s.tcp.Close()
+	s.closeSockets()
+	if s.redirected != "" {
+		// A namespace that is gone has taken its rules with it.
+		_ = netns.Do(s.redirected, undirect)
+	}
 }
 
 func (s *server) serveUDP() {
