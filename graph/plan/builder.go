@@ -45,6 +45,13 @@ func (b *builder) steps() ([]Step, error) {
 	var ready nodeHeap
 	for _, n := range b.nodes {
 		n.after = unique(n.after)
+	}
+	reduced := make([][]*node, len(b.nodes))
+	for i, n := range b.nodes {
+		reduced[i] = n.direct()
+	}
+	for i, n := range b.nodes {
+		n.after = reduced[i]
 		n.open = len(n.after)
 		for _, o := range n.after {
 			o.next = append(o.next, n)
@@ -69,6 +76,27 @@ func (b *builder) steps() ([]Step, error) {
 		return nil, errCycle
 	}
 	return steps, nil
+}
+
+// direct gives the nodes that n needs without those that another one of them needs anyway. It looks one level down, which
+// is where the rules of this package repeat themselves.
+func (n *node) direct() []*node {
+	if len(n.after) < 2 {
+		return n.after
+	}
+	implied := map[*node]bool{}
+	for _, o := range n.after {
+		for _, p := range o.after {
+			implied[p] = true
+		}
+	}
+	out := make([]*node, 0, len(n.after))
+	for _, o := range n.after {
+		if !implied[o] {
+			out = append(out, o)
+		}
+	}
+	return out
 }
 
 func (n *node) afterIDs() []int {

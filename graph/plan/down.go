@@ -79,7 +79,7 @@ func (d *down) choose() {
 				d.plan.Orphans = append(d.plan.Orphans, c.Name)
 				continue
 			}
-			d.whys[c.ID] = whyOrphan
+			d.whys[c.ID] = whyOrphan(c)
 		case len(d.pol.Services) > 0 || !enabled:
 			continue
 		default:

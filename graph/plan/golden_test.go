@@ -94,6 +94,7 @@ type policy struct {
 	Pull, Signal                                     string
 	Disabled                                         []string
 	Timeout                                          *time.Duration
+	Scale                                            map[string]int
 }
 
 func parseInput(t *testing.T, a *archive) input {
@@ -115,6 +116,11 @@ func parseInput(t *testing.T, a *archive) input {
 		in.project.Legacy = in.policy.Legacy
 		if in.policy.Legacy {
 			in.project.Separator = "_"
+		}
+		for name, n := range in.policy.Scale {
+			svc := in.project.Services[name]
+			svc.SetScale(n)
+			in.project.Services[name] = svc
 		}
 		in.project.Project = in.project.WithServicesDisabled(in.policy.Disabled...)
 		resolveHashes(&in)

@@ -148,7 +148,7 @@ func (w *imageWork) fetch(p *project.Project, have Observed, name string, pol Pu
 			return
 		}
 	}
-	w.pull(svc, name, ref, "pull", true, pol.IgnoreFailures || svc.Build != nil)
+	w.pull(svc, name, ref, "asked for", true, pol.IgnoreFailures || svc.Build != nil)
 }
 
 func (w *imageWork) keep(ref, why string) {

@@ -241,8 +241,13 @@ func (u *up) writeVerdicts() {
 		}
 	}
 	for _, c := range u.orphans {
-		add("container "+c.Name, OutcomeRemove, whyOrphan)
+		add("container "+c.Name, OutcomeRemove, whyOrphan(c))
 	}
 }
 
-const whyOrphan = "no service of the file stands for it"
+func whyOrphan(c *Container) string {
+	if c.Oneoff {
+		return "one-off that has ended"
+	}
+	return "no service of the file stands for it"
+}

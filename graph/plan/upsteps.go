@@ -168,14 +168,7 @@ func (o *ordering) creations() {
 			}
 		}
 	}
-	// A container that is only restarted stops when what it depends on is about to stop, not before.
-	for _, s := range o.inOrder {
-		for _, sl := range s.slots {
-			if sl.outcome == OutcomeRestart {
-				o.stopLate(s, sl)
-			}
-		}
-	}
+	o.stopLate()
 }
 
 func (o *ordering) create(sl *slot, resources []*resource, before []*slot) {
@@ -206,16 +199,30 @@ func (o *ordering) create(sl *slot, resources []*resource, before []*slot) {
 	sl.remove.needs(stop, sl.create)
 }
 
-func (o *ordering) stopLate(s *service, sl *slot) {
-	stop := o.stops[sl.have.ID]
-	for _, e := range o.g.Dependencies(s.name) {
-		dep := o.services[e.To]
-		if dep == nil || !e.Restart {
+// stopLate lets containers that are only restarted stop when what is replaced below them is about to stop, not before
+// its replacement was made.
+func (o *ordering) stopLate() {
+	made := map[*service][]*node{} // what restarts of the service wait for
+	for _, s := range o.inOrder {
+		if !s.restarts {
 			continue
 		}
-		for _, d := range dep.slots {
-			if d.outcome == OutcomeReplace && !d.stopFirst {
-				stop.needs(d.create)
+		for _, e := range o.g.Dependencies(s.name) {
+			dep := o.services[e.To]
+			if dep == nil || !e.Restart {
+				continue
+			}
+			made[s] = append(made[s], made[dep]...)
+			for _, d := range dep.slots {
+				if d.outcome == OutcomeReplace && !d.stopFirst {
+					made[s] = append(made[s], d.create)
+				}
+			}
+		}
+		made[s] = unique(made[s])
+		for _, sl := range s.slots {
+			if sl.outcome == OutcomeRestart {
+				o.stops[sl.have.ID].needs(made[s]...)
 			}
 		}
 	}
@@ -257,7 +264,7 @@ func (o *ordering) removals() {
 		}
 	}
 	for _, c := range o.orphans {
-		o.remove(c, whyOrphan).needs(o.stop(c, whyOrphan))
+		o.remove(c, whyOrphan(c)).needs(o.stop(c, whyOrphan(c)))
 	}
 }
 
