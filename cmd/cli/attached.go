@@ -28,7 +28,8 @@ type session struct {
 	events   chan *api.ContainerEvent
 	ended    chan string // ids of containers whose lines have all come
 	stopDone chan error
-	broken   chan error // a stream of the engine that ended before its time
+	broken   chan error    // a stream of the engine that ended before its time
+	resumed  chan struct{} // the engine was lost and is back: events may have been missed
 	late     chan string
 	release  chan struct{} // closed when lines may be shown
 
@@ -62,7 +63,7 @@ func newSession(o *upOptions, q *api.UpRequest, watched []string, e Engine, u *u
 			Separator: p.Separator, LongestService: longest, SplitErr: !p.Legacy,
 		}),
 		events: make(chan *api.ContainerEvent, 64), ended: make(chan string, 64), stopDone: make(chan error, 1),
-		broken: make(chan error, 2), late: make(chan string, 64), release: make(chan struct{}),
+		broken: make(chan error, 2), resumed: make(chan struct{}, 1), late: make(chan string, 64), release: make(chan struct{}),
 		running: map[string]bool{}, drained: map[string]int{}, waiting: map[string][]*api.ContainerEvent{},
 	}
 }
@@ -90,7 +91,19 @@ func (s *session) run(ctx context.Context) error {
 func (s *session) subscribe(ctx context.Context) error {
 	ready, failed := make(chan struct{}), make(chan error, 1)
 	go func() {
-		err := s.engine.Events(ctx, &api.ProjectSelector{Name: s.o.target.name}, func() { close(ready) }, func(e api.Event) error {
+		first := true
+		stands := func() {
+			if first {
+				first = false
+				close(ready)
+				return
+			}
+			select {
+			case s.resumed <- struct{}{}:
+			default: // one is waiting already
+			}
+		}
+		err := s.engine.Events(ctx, &api.ProjectSelector{Name: s.o.target.name}, stands, func(e api.Event) error {
 			if e.Container == nil {
 				return nil
 			}
@@ -293,6 +306,10 @@ func (s *session) stay(ctx context.Context, upErr error) error {
 			if sig != nil {
 				s.signalled(ctx)
 			}
+		case <-s.resumed:
+			if err := s.catchUp(ctx); err != nil {
+				return err
+			}
 		case err := <-s.broken:
 			return err
 		case <-ctx.Done():
@@ -314,6 +331,23 @@ func (s *session) takeStock(ctx context.Context) error {
 		if s.lives(c.Service) && !c.Oneoff && (c.State == "running" || c.State == "restarting" || c.State == "paused") {
 			s.running[c.ID] = true
 		}
+	}
+	return nil
+}
+
+// catchUp finds out which containers ended while nobody told.
+func (s *session) catchUp(ctx context.Context) error {
+	r, err := s.engine.Containers(ctx, &api.ContainersRequest{ProjectSelector: s.o.target.byName(nil), All: true})
+	if err != nil {
+		return err
+	}
+	for _, c := range r.Containers {
+		if s.running[c.ID] && (c.State == "exited" || c.State == "dead") {
+			s.container(&api.ContainerEvent{Action: "die", ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, ExitCode: c.ExitCode})
+		}
+	}
+	if s.stopping && s.cancelEnd == nil {
+		s.stop(ctx)
 	}
 	return nil
 }

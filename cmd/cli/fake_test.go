@@ -68,6 +68,27 @@ func request[Q any](t *testing.T, f *fakeEngine) *Q {
 	return nil
 }
 
+// change alters the fake while commands run.
+func (f *fakeEngine) change(how func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	how()
+}
+
+// wasAsked waits for a request of a type.
+func wasAsked[Q any](t *testing.T, f *fakeEngine) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		f.mu.Lock()
+		ok := slices.ContainsFunc(f.asked, func(q any) bool { _, ok := q.(*Q); return ok })
+		f.mu.Unlock()
+		if ok {
+			return
+		}
+	}
+	t.Fatalf("the engine was never asked for %T", new(Q))
+}
+
 func (f *fakeEngine) Up(ctx context.Context, q *api.UpRequest, report func(api.Event)) error {
 	copied := *q
 	f.note(&copied)
@@ -108,6 +129,8 @@ func (f *fakeEngine) Pull(_ context.Context, q *api.PullRequest, report func(api
 
 func (f *fakeEngine) Containers(_ context.Context, q *api.ContainersRequest) (*api.ContainersResponse, error) {
 	f.note(q)
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	r := &api.ContainersResponse{}
 	for _, c := range f.containers {
 		live := c.State == "running" || c.State == "paused" || c.State == "restarting"
@@ -156,6 +179,9 @@ func (f *fakeEngine) Events(ctx context.Context, q *api.ProjectSelector, ready f
 		case e, ok := <-f.events:
 			if !ok {
 				return nil
+			}
+			if e.Kind == "lost" {
+				return &api.Error{Class: api.ClassUnavailable, Message: "the engine went away"}
 			}
 			if err := send(e); err != nil {
 				return err

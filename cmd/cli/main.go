@@ -104,10 +104,14 @@ func (a *app) name() string {
 func (a *app) connect(ctx context.Context) (Engine, error) { return a.dial(ctx, true) }
 
 func (a *app) dial(ctx context.Context, start bool) (Engine, error) {
-	if a.host.Connect != nil {
-		return a.host.Connect(ctx, start)
-	}
 	p := a.flags.paths
+	if a.host.Connect != nil {
+		e, err := a.host.Connect(ctx, start)
+		if err != nil {
+			return nil, err
+		}
+		return resuming{Engine: e, back: func(context.Context) error { return nil }}, nil
+	}
 	c, err := client.Connect(ctx, client.Config{
 		Root: p.Root, State: p.State, Config: p.Config, NoStart: !start,
 		Daemon: func() ([]string, error) { return a.host.Daemon(p, !a.byHand) },
@@ -115,7 +119,7 @@ func (a *app) dial(ctx context.Context, start bool) (Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return clientEngine{c}, nil
+	return resuming{Engine: clientEngine{c}, back: engineBack(p)}, nil
 }
 
 // interruptible gives a context that ends with the first Ctrl-C. Commands that have their own answer to it don't use it.
