@@ -156,6 +156,8 @@ func prepare(sysctls map[string]string, addrs []netplan.Address) error {
 		"net.ipv4.conf.default.arp_notify": "1",
 		// Links that are made from now on; lo keeps ::1.
 		"net.ipv6.conf.default.disable_ipv6": six,
+		// Addresses are given out by us, so nobody needs to wait for another one who has them.
+		"net.ipv6.conf.default.accept_dad": "0",
 	}
 	for k, v := range sysctls {
 		values[k] = v
@@ -217,6 +219,18 @@ func (d *Driver) attachmentsDir() string { return filepath.Join(d.state, "attach
 
 func (d *Driver) attachmentPath(owner string) string {
 	return filepath.Join(d.attachmentsDir(), ipam.Escape(owner)+".json")
+}
+
+// openAttachments makes the folder, and removes what a writer that was killed has left in it.
+func (d *Driver) openAttachments() error {
+	if err := os.MkdirAll(d.attachmentsDir(), 0o700); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(d.attachmentsDir(), "*.tmp"))
+	for _, f := range files {
+		err = errors.Join(err, os.Remove(f))
+	}
+	return err
 }
 
 // attachment reads what an owner is attached to; fs.ErrNotExist if it is not.

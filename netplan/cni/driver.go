@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -49,6 +48,9 @@ type Driver struct {
 	ports *portmap.Book
 	cni   *libcni.CNIConfig
 
+	// stop ends the watch over rules.
+	stop func()
+
 	// mu keeps networks still while addresses in them are given out.
 	mu sync.RWMutex
 }
@@ -69,7 +71,7 @@ func Open(_ context.Context, c Config) (*Driver, error) {
 }
 
 func (d *Driver) open(root string) (err error) {
-	if err := os.MkdirAll(d.attachmentsDir(), 0o700); err != nil {
+	if err := d.openAttachments(); err != nil {
 		return err
 	}
 	if d.store, err = ipam.OpenStore(root); err != nil {
@@ -95,11 +97,19 @@ func (d *Driver) open(root string) (err error) {
 	})
 	d.cni = libcni.NewCNIConfigWithCacheDir(d.dirs, filepath.Join(d.state, "cni"), exec)
 	d.table.Load(d.firewallNetworks(), d.ports.Mappings())
-	return nil
+	d.stop, err = d.table.Watch(func() {
+		if err := d.table.Check(); err != nil {
+			d.log.Warn("cannot put the firewall's rules right that somebody else has changed", "error", err)
+		}
+	})
+	return err
 }
 
 // Close lets go of the kernel. Containers keep their networks; ports that the engine itself serves ([::1]) end.
 func (d *Driver) Close() error {
+	if d.stop != nil {
+		d.stop()
+	}
 	if d.ports != nil {
 		d.ports.Close()
 	}

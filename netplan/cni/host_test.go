@@ -19,6 +19,8 @@ import (
 	"berth/netplan/netns"
 	"berth/testing/host"
 
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/vishvananda/netlink"
 )
 
@@ -27,6 +29,13 @@ import (
 const insideEnv = "BERTH_TEST_INSIDE"
 
 func TestMain(m *testing.M) {
+	if change := os.Getenv(otherEnv); change != "" {
+		if err := beOther(change); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	if os.Geteuid() != 0 || os.Getenv(insideEnv) != "" {
 		os.Exit(m.Run())
 	}
@@ -277,4 +286,52 @@ func (b *box) deaf(t *testing.T, protocol, address string) {
 	if answer, err := b.ask(protocol, address, 200*time.Millisecond); err == nil {
 		t.Errorf("%s %s: %q answered, want nobody", protocol, address, answer)
 	}
+}
+
+// otherEnv names a change that the process is to make to nftables, and nothing else.
+const otherEnv = "BERTH_TEST_OTHER"
+
+// other changes nftables as another program does.
+func (w *world) other(change string) {
+	w.t.Helper()
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), otherEnv+"="+change)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		w.t.Fatalf("%s: %v\n%s", change, err, out)
+	}
+}
+
+// beOther makes the change.
+func beOther(change string) error {
+	c, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	filter := &nftables.Table{Name: "filter", Family: nftables.TableFamilyINet}
+	nat := &nftables.Table{Name: "nat", Family: nftables.TableFamilyIPv4}
+	drop := nftables.ChainPolicyDrop
+	forward := &nftables.Chain{
+		Name: "forward", Table: filter, Type: nftables.ChainTypeFilter,
+		Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &drop,
+	}
+	switch change {
+	case "flush the ruleset":
+		c.FlushRuleset()
+	case "start a firewall":
+		c.AddTable(filter)
+		c.AddChain(forward)
+	case "load the firewall's rules anew":
+		c.FlushChain(forward)
+		c.AddRule(&nftables.Rule{Table: filter, Chain: forward, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictDrop}}})
+	case "stop the firewall":
+		c.DelTable(filter)
+	case "start dockerd":
+		c.AddTable(nat)
+		c.AddChain(&nftables.Chain{Name: "DOCKER", Table: nat})
+	case "stop dockerd":
+		c.DelTable(nat)
+	default:
+		return fmt.Errorf("unknown change %q", change)
+	}
+	return c.Flush()
 }

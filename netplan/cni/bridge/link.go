@@ -116,6 +116,8 @@ func (h *Host) settings(s Spec) error {
 	if six {
 		values["ipv6/conf/"+s.Name+"/disable_ipv6"] = "0"
 		values["ipv6/conf/"+s.Name+"/accept_ra"] = "0"
+		// While it looks for another with its address, for a second or two, the bridge could not ask for neighbours.
+		values["ipv6/conf/"+s.Name+"/accept_dad"] = "0"
 	} else if !s.Adopt {
 		values["ipv6/conf/"+s.Name+"/disable_ipv6"] = "1"
 	}

@@ -24,6 +24,9 @@ func (t *Table) chains() {
 	t.masquerade()
 }
 
+// lastChain is added last, so that the rest is there where it is.
+const lastChain = "postrouting"
+
 func loopback() netip.Prefix { return netip.MustParsePrefix("127.0.0.0/8") }
 
 // base adds a chain at a hook, with an accepting policy.
@@ -112,5 +115,5 @@ func (t *Table) masquerade() {
 				linkIn(expr.MetaKeyOIFNAME, t.sets.bridges), masquerade()))
 		}
 	}
-	t.base("postrouting", nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, rules...)
+	t.base(lastChain, nftables.ChainTypeNAT, nftables.ChainHookPostrouting, nftables.ChainPriorityNATSource, rules...)
 }

@@ -6,6 +6,7 @@ import (
 	"berth/netplan/ipam"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
 	"golang.org/x/sys/unix"
 )
 
@@ -31,6 +32,9 @@ type familySets struct {
 func newSets(t *nftables.Table) sets {
 	set := func(name string, key ...nftables.SetDatatype) *nftables.Set {
 		s := &nftables.Set{Table: t, Name: name, KeyType: key[0], Concatenation: len(key) > 1}
+		if key[0].Name == nftables.TypeIFName.Name {
+			s.KeyByteOrder = binaryutil.NativeEndian // or the program nft shows an empty name
+		}
 		if s.Concatenation {
 			s.KeyType = nftables.MustConcatSetType(key...)
 		}
