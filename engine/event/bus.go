@@ -108,21 +108,17 @@ func (b *Bus) Publish(ev Event) {
 
 // Subscribe begins a subscription, which ends with ctx or Close. It gets what is published from now on.
 func (b *Bus) Subscribe(ctx context.Context, f Filter) *Subscription {
-	return b.subscribe(ctx, f, QueueLimit)
-}
-
-func (b *Bus) subscribe(ctx context.Context, f Filter, limit int) *Subscription {
-	s := &Subscription{bus: b, filter: f, limit: limit, wake: make(chan struct{}, 1)}
+	s := &Subscription{bus: b, filter: f, wake: make(chan struct{}, 1)}
 	b.mu.Lock()
+	defer b.mu.Unlock()
 	if b.closed {
 		s.closed = true
-	} else {
-		if b.subs == nil {
-			b.subs = map[*Subscription]struct{}{}
-		}
-		b.subs[s] = struct{}{}
+		return s
 	}
-	b.mu.Unlock()
+	if b.subs == nil {
+		b.subs = map[*Subscription]struct{}{}
+	}
+	b.subs[s] = struct{}{}
 	s.detach = context.AfterFunc(ctx, s.Close)
 	return s
 }
@@ -143,7 +139,6 @@ func (b *Bus) Close() {
 type Subscription struct {
 	bus    *Bus
 	filter Filter
-	limit  int
 	detach func() bool
 	wake   chan struct{}
 
@@ -161,7 +156,7 @@ type entry struct {
 
 func (s *Subscription) put(ev Event) {
 	s.mu.Lock()
-	if len(s.queue) >= s.limit {
+	if len(s.queue) >= QueueLimit {
 		s.lost++
 	} else {
 		s.queue = append(s.queue, entry{ev, s.lost})
@@ -238,12 +233,13 @@ func (s *Subscription) All(ctx context.Context) iter.Seq2[Event, error] {
 func (s *Subscription) Close() {
 	s.bus.mu.Lock()
 	delete(s.bus.subs, s)
+	detach := s.detach
 	s.bus.mu.Unlock()
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	if s.detach != nil {
-		s.detach()
+	if detach != nil {
+		detach()
 	}
 	s.signal()
 }
