@@ -81,6 +81,10 @@ var complaints = []complaint{
 	{regexp.MustCompile(`(secrets|configs)\.(.*?): one of (.*) must be set`), (*input).noContent},
 	{regexp.MustCompile(`(secrets|configs)\.(.*?): (.*) attributes are mutually exclusive`), (*input).twoContents},
 	{regexp.MustCompile(`ports\.\[\]: invalid ip address: (.*)`), (*input).badHostIP},
+	{regexp.MustCompile(`service ports .* is missing a target port`), (*input).noTarget},
+	{regexp.MustCompile(`extends\.(.*)\.service is required`), (*input).noBase},
+	{regexp.MustCompile("`include` must be a list"), (*input).badInclude},
+	{regexp.MustCompile(`non-string key in (\S*): (.*)`), (*input).badKey},
 	{regexp.MustCompile(`mount config for type "bind": field Source must not be empty`), (*input).noSource},
 }
 
@@ -203,6 +207,40 @@ func (in *input) badHostIP(m []string) *FileError {
 	return in.search(fmt.Sprintf("%q is no IP address", m[1]), func(path []string, value *yaml.Node) bool {
 		return path[len(path)-1] == "host_ip" && in.plain(value.Value) == m[1]
 	})
+}
+
+// noTarget finds the port without a target.
+func (in *input) noTarget([]string) *FileError {
+	return in.search("a port needs a target", func(path []string, value *yaml.Node) bool {
+		if len(path) < 3 || path[len(path)-2] != "ports" || resolve(value).Kind != yaml.MappingNode {
+			return false
+		}
+		_, target, _ := child(value, "target")
+		return target == nil
+	})
+}
+
+func (in *input) noBase(m []string) *FileError {
+	out := in.errorFor([]string{"services", m[1], "extends"}, "service is missing")
+	out.Allowed = "name the service to extend: extends: {service: NAME}"
+	return out
+}
+
+func (in *input) badInclude([]string) *FileError {
+	out := in.errorFor([]string{"include"}, "must be a list")
+	out.Allowed = "write each file as an item: - FILE"
+	return out
+}
+
+// badKey finds a key that YAML takes for something else than a text.
+func (in *input) badKey(m []string) *FileError {
+	path := append(decodePath(m[1]), m[2])
+	out := in.errorFor(path, fmt.Sprintf("the key %s must be a text", m[2]))
+	if at, whole := in.locate(path...); whole {
+		out = onKey(out, at)
+	}
+	out.Allowed = fmt.Sprintf("put it in quotes: %q", m[2])
+	return out
 }
 
 // search is an error at the first place in the files that fits, or nil.

@@ -77,9 +77,25 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 }
 
 // load hands the files to compose-go.
-func (in *input) load(ctx context.Context, o Options) (*types.Project, error) {
+func (in *input) load(ctx context.Context, o Options) (model *types.Project, err error) {
+	defer recoverLoad(&err)
 	return loader.LoadWithContext(ctx, in.details(), in.loaderOptions(o))
 }
+
+// recoverLoad turns a panic into an error: in files with values of wrong types compose-go comes to many a place
+// where it takes the type for given, as the schema is looked at only after the files are merged.
+func recoverLoad(err *error) {
+	if r := recover(); r != nil {
+		*err = &misread{cause: r}
+	}
+}
+
+// misread is a panic of compose-go.
+type misread struct{ cause any }
+
+func (e *misread) Error() string { return "a value has the wrong type" }
+
+func (e *misread) Unwrap() error { return fmt.Errorf("read by compose-go: %v", e.cause) }
 
 func (in *input) details() types.ConfigDetails {
 	return types.ConfigDetails{WorkingDir: in.dir, ConfigFiles: slices.Clone(in.configs), Environment: in.env}

@@ -10,6 +10,20 @@
 // Invariants: what Load returns holds everything that a container needs of the user's folder and variables but the
 // content of bound folders; paths are absolute; a project that can't run as written is an error with a place in a
 // file. Loading writes nothing.
+//
+// # Design
+//
+// compose-go's errors have no positions, and often no file or key. So when it fails, and only then, the files are parsed
+// once more into trees with positions: explain.go knows what its complaints are about, schema.go holds the trees against
+// its schema, locate.go finds a path of the merged model in the files that made it. Whether the parts fit together
+// is checked here altogether (check.go): compose-go's check stops at whichever service it meets first, so that one file
+// gets different messages, and its search for circles takes exponential time in a graph with many ways.
+//
+// compose-go panics on many a value of a wrong type, because it looks at the schema only after it has merged and
+// converted the files. Load catches that; what the user reads comes from the schema.
+//
+// Interpolation is written anew, since compose-go's logs where this package gives notices. Its other log lines are rare
+// (an obsolete key in an included file, an unset variable inside .env) and left to its logger.
 package project
 
 import (

@@ -155,9 +155,14 @@ func loadRaw(ctx context.Context, o Options) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := loader.LoadModelWithContext(ctx, in.details(), in.loaderOptions(o))
+	model, err := in.loadModel(ctx, o)
 	if err != nil {
 		return nil, in.explain(ctx, err)
 	}
 	return model, nil
+}
+
+func (in *input) loadModel(ctx context.Context, o Options) (model map[string]any, err error) {
+	defer recoverLoad(&err)
+	return loader.LoadModelWithContext(ctx, in.details(), in.loaderOptions(o))
 }

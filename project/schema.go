@@ -154,6 +154,9 @@ func (c *checker) check(at place, r *rule) []fault {
 		if len(at.path) == 2 && at.path[0] == "services" {
 			f.allowed = "give the service at least image: or build:"
 		}
+		if value.Tag == "!!timestamp" && slices.Contains(want, "string") {
+			f.allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
+		}
 		return []fault{f}
 	}
 	switch value.Kind {
@@ -183,7 +186,11 @@ func (c *checker) checkAlternatives(at place, value *yaml.Node, alternatives []*
 	if closest != nil {
 		return closest
 	}
-	return []fault{{at: at, reason: "must be " + typeNames(types) + ", not " + kindName(value)}}
+	f := fault{at: at, reason: "must be " + typeNames(types) + ", not " + kindName(value)}
+	if value.Tag == "!!timestamp" && slices.Contains(types, "string") {
+		f.allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
+	}
+	return []fault{f}
 }
 
 func (c *checker) checkMapping(at place, value *yaml.Node, r *rule) []fault {
@@ -368,7 +375,7 @@ func (c *checker) hasType(n *yaml.Node, want words) bool {
 			t == "boolean" && n.Tag == "!!bool",
 			t == "integer" && n.Tag == "!!int",
 			t == "number" && (n.Tag == "!!int" || n.Tag == "!!float"),
-			t == "string" && (n.Tag == "!!str" || n.Tag == "!!timestamp" || n.Tag == "!!binary"):
+			t == "string" && (n.Tag == "!!str" || n.Tag == "!!binary"):
 			return true
 		}
 	}
@@ -412,6 +419,8 @@ func kindName(n *yaml.Node) string {
 		return "true or false"
 	case "!!int", "!!float":
 		return "a number"
+	case "!!timestamp":
+		return "a date"
 	}
 	return "a text"
 }

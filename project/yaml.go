@@ -69,8 +69,11 @@ func (in *input) yamlError(path string, content []byte, err error) *FileError {
 		out.Column, _ = strconv.Atoi(opened[2])
 	}
 	lines := strings.Split(string(content), "\n")
-	if strings.Contains(text, "map merge") {
-		in.placeMerge(out, path, content)
+	switch {
+	case strings.Contains(text, "map merge"):
+		placeMerge(out, path, content)
+	case strings.Contains(text, "as a map key"):
+		placeKey(out, path, content)
 	}
 	if out.Line > 0 && out.Line <= len(lines) {
 		line := strings.TrimRight(lines[out.Line-1], "\r")
@@ -79,7 +82,9 @@ func (in *input) yamlError(path string, content []byte, err error) *FileError {
 			out.Column = len(line) - len(strings.TrimLeft(line, " \t")) + 1
 		}
 	}
-	out.Allowed = yamlHint(text, lines, out.Line)
+	if out.Allowed == "" {
+		out.Allowed = yamlHint(text, lines, out.Line)
+	}
 	if opened != nil && out.Allowed == unclosed {
 		out.Allowed = fmt.Sprintf("what was opened at line %s, column %s is not closed", opened[1], opened[2])
 	}
@@ -92,7 +97,7 @@ var yamlOpened = regexp.MustCompile(`while (?:parsing a flow|scanning a quoted)\
 const unclosed = "a bracket or a quote is not closed"
 
 // placeMerge finds the "<<" that has no mapping, since the parser's message says line 1 for all.
-func (in *input) placeMerge(out *FileError, path string, content []byte) {
+func placeMerge(out *FileError, path string, content []byte) {
 	docs, err := parse(path, content)
 	if err != nil {
 		return
@@ -110,6 +115,25 @@ func (in *input) placeMerge(out *FileError, path string, content []byte) {
 			}
 			out.Line, out.Column, out.Key = key.Line, key.Column, keyPath(path)
 			out.Reason = "<< must stand before a mapping"
+			return false
+		})
+	}
+}
+
+// placeKey finds the key that is a list or a mapping, as "{{ name }}" of a template is.
+func placeKey(out *FileError, path string, content []byte) {
+	docs, err := parse(path, content)
+	if err != nil {
+		return
+	}
+	for _, doc := range docs {
+		walk(doc.root, nil, func(path []string, key, _ *yaml.Node) bool {
+			if key == nil || key.Kind == yaml.ScalarNode || key.Kind == yaml.AliasNode {
+				return true
+			}
+			out.Line, out.Column, out.Key = key.Line, key.Column, keyPath(path[:len(path)-1])
+			out.Reason = "a key must be a text, not " + kindName(key)
+			out.Allowed = "put a text that starts with { or [ in quotes"
 			return false
 		})
 	}
