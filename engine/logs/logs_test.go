@@ -339,7 +339,7 @@ func TestFollowersLoseNothing(t *testing.T) {
 			done := make(chan struct{})
 			var wg sync.WaitGroup
 			var want bytes.Buffer
-			for i := range 30_000 {
+			for i := range 8_000 {
 				fmt.Fprintf(&want, "line %d\n", i)
 			}
 			const readers = 3

@@ -6,8 +6,15 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+const (
+	// Events closer than floodGap are a flood, of which is told once each floodPace.
+	floodGap  = 10 * time.Millisecond
+	floodPace = 4 * time.Millisecond
 )
 
 // watch tells of changes in folders. One goroutine serves all of them; it ends with close.
@@ -82,12 +89,19 @@ func (w *watch) remove(wd int32, changed *func()) {
 func (w *watch) run() {
 	defer w.cancel()
 	buf := make([]byte, 16<<10)
+	var last time.Time
 	for {
 		n, err := w.f.Read(buf)
 		if err != nil {
 			return
 		}
 		w.tell(buf[:n])
+		// What comes alone is told at once: somebody types. In a flood the kernel merges the events that wait.
+		now := time.Now()
+		if now.Sub(last) < floodGap {
+			time.Sleep(floodPace)
+		}
+		last = now
 	}
 }
 

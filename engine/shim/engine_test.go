@@ -206,7 +206,8 @@ func (c *container) startShim() error {
 	}
 	cmd := exec.Command(self, "-namespace", "test", "-id", c.id, "-address", e.address(), "start")
 	cmd.Dir, cmd.Stdin = c.bundle, bytes.NewReader(params)
-	cmd.Env = append(os.Environ(), beShim+"=1", "TTRPC_ADDRESS="+e.address()+".ttrpc")
+	cmd.Env = append(os.Environ(), beShim+"=1", "TTRPC_ADDRESS="+e.address()+".ttrpc",
+		"GORACE=atexit_sleep_ms=0") // the race detector would hold up the end of each runc
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
