@@ -14,6 +14,7 @@ import (
 	"berth/netplan"
 	"berth/netplan/cni/bridge"
 	"berth/netplan/cni/loopback"
+	"berth/netplan/cni/plugin"
 	"berth/netplan/ipam"
 	"berth/netplan/netns"
 
@@ -126,7 +127,8 @@ func (d *Driver) Attach(ctx context.Context, a Attachment) ([]netplan.Address, e
 }
 
 func (d *Driver) connect(ctx context.Context, a Attachment, addrs []netplan.Address) error {
-	if err := netns.Do(a.Netns, func() error { return prepare(a.Sysctls, addrs) }); err != nil {
+	early, late := bySettled(a)
+	if err := netns.Do(a.Netns, func() error { return prepare(early, addrs) }); err != nil {
 		return err
 	}
 	for i, e := range a.Endpoints {
@@ -138,7 +140,25 @@ func (d *Driver) connect(ctx context.Context, a Attachment, addrs []netplan.Addr
 			return fmt.Errorf("join network %q: %w", e.Network, err)
 		}
 	}
-	return nil
+	if len(late) == 0 {
+		return nil
+	}
+	return netns.Do(a.Netns, func() error { return setAll(late) })
+}
+
+// bySettled parts the settings in those of the namespace and those of its links, which have to be there first.
+func bySettled(a Attachment) (early, late map[string]string) {
+	early, late = map[string]string{}, map[string]string{}
+	for k, v := range a.Sysctls {
+		to := early
+		for _, e := range a.Endpoints {
+			if strings.Contains(k, "."+e.Interface+".") {
+				to = late
+			}
+		}
+		to[k] = v
+	}
+	return early, late
 }
 
 // prepare sets up the namespace that the thread is in, before it has links.
@@ -159,21 +179,38 @@ func prepare(sysctls map[string]string, addrs []netplan.Address) error {
 		// Addresses are given out by us, so nobody needs to wait for another one who has them.
 		"net.ipv6.conf.default.accept_dad": "0",
 	}
-	for k, v := range sysctls {
-		values[k] = v
+	for k := range sysctls {
+		delete(values, k)
 	}
 	for k, v := range values {
+		if err := set(k, v); err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
+			return err
+		}
+	}
+	if err := setAll(sysctls); err != nil {
+		return err
+	}
+	return loopback.Up()
+}
+
+func setAll(sysctls map[string]string) error {
+	for k, v := range sysctls {
 		if !strings.HasPrefix(k, "net.") {
 			return fmt.Errorf("set sysctl %q: it is none of the network's: %w", k, errdefs.ErrInvalidArgument)
 		}
-		path := filepath.Join("/proc/sys", strings.ReplaceAll(k, ".", "/"))
-		_, asked := sysctls[k]
-		err := os.WriteFile(path, []byte(v), 0)
-		if err != nil && (asked || !errors.Is(err, fs.ErrNotExist)) {
-			return fmt.Errorf("set sysctl %q to %q: %w", k, v, err)
+		if err := set(k, v); err != nil {
+			return err
 		}
 	}
-	return loopback.Up()
+	return nil
+}
+
+func set(key, value string) error {
+	path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
+	if err := os.WriteFile(path, []byte(value), 0); err != nil {
+		return fmt.Errorf("set sysctl %q to %q: %w", key, value, err)
+	}
+	return nil
 }
 
 // Detach unpins the owner's namespace; it ends with its last process, and its links with it. The addresses stay
@@ -208,7 +245,11 @@ func (d *Driver) leave(ctx context.Context, a Attachment) error {
 		if !ok || i >= len(addrs) {
 			continue
 		}
-		if err := d.del(ctx, a, n, e, addrs[i]); err != nil {
+		err := d.del(ctx, a, n, e, addrs[i])
+		if errors.As(err, new(*plugin.MissingError)) {
+			continue // it was taken off the host; what it made ends with the namespace
+		}
+		if err != nil {
 			errs = errors.Join(errs, fmt.Errorf("leave network %q: %w", e.Network, err))
 		}
 	}

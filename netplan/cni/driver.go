@@ -46,6 +46,7 @@ type Driver struct {
 	store *ipam.Store
 	table *firewall.Table
 	ports *portmap.Book
+	exec  *plugin.Exec
 	cni   *libcni.CNIConfig
 
 	// stop ends the watch over rules.
@@ -56,7 +57,7 @@ type Driver struct {
 }
 
 // Open reads the records and connects to the kernel. It changes nothing on the host.
-func Open(_ context.Context, c Config) (*Driver, error) {
+func Open(ctx context.Context, c Config) (*Driver, error) {
 	d := &Driver{tag: tag(c.Engine), log: c.Log, state: filepath.Join(c.State, "network"), dirs: c.PluginDirs}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -64,13 +65,13 @@ func Open(_ context.Context, c Config) (*Driver, error) {
 	if len(d.dirs) == 0 {
 		d.dirs = []string{"/opt/cni/bin", "/usr/lib/cni"}
 	}
-	if err := d.open(filepath.Join(c.Root, "network")); err != nil {
+	if err := d.open(ctx, filepath.Join(c.Root, "network")); err != nil {
 		return nil, errors.Join(fmt.Errorf("open networks: %w", err), d.Close())
 	}
 	return d, nil
 }
 
-func (d *Driver) open(root string) (err error) {
+func (d *Driver) open(ctx context.Context, root string) (err error) {
 	if err := d.openAttachments(); err != nil {
 		return err
 	}
@@ -78,7 +79,7 @@ func (d *Driver) open(root string) (err error) {
 		return err
 	}
 	for _, path := range d.store.Broken() {
-		d.log.Warn("left out a network record that cannot be read", "path", path)
+		d.log.WarnContext(ctx, "left out a network record that cannot be read", "path", path)
 	}
 	if d.host, err = bridge.Open(); err != nil {
 		return err
@@ -90,12 +91,12 @@ func (d *Driver) open(root string) (err error) {
 		return err
 	}
 	local := hostlocal.Plugin{Store: d.store}
-	exec := plugin.New(map[string]plugin.Plugin{
+	d.exec = plugin.New(map[string]plugin.Plugin{
 		"bridge":     bridge.Plugin{Host: d.host, IPAM: local, Prefix: d.linkPrefix()},
 		"host-local": local,
 		"loopback":   loopback.Plugin{},
 	})
-	d.cni = libcni.NewCNIConfigWithCacheDir(d.dirs, filepath.Join(d.state, "cni"), exec)
+	d.cni = libcni.NewCNIConfigWithCacheDir(d.dirs, filepath.Join(d.state, "cni"), d.exec)
 	d.table.Load(d.firewallNetworks(), d.ports.Mappings())
 	d.stop, err = d.table.Watch(func() {
 		if err := d.table.Check(); err != nil {

@@ -36,6 +36,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if dir := os.Getenv(busyEnv); dir != "" {
+		fmt.Fprintln(os.Stderr, "busy engine:", beBusy(dir))
+		os.Exit(1)
+	}
 	if os.Geteuid() != 0 || os.Getenv(insideEnv) != "" {
 		os.Exit(m.Run())
 	}

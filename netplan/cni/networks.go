@@ -48,6 +48,8 @@ func (d *Driver) EnsureNetwork(ctx context.Context, n netplan.Network) (netplan.
 func (d *Driver) create(n netplan.Network) (netplan.Network, error) {
 	if isBridge(n) {
 		n.Driver, n.Bridge = "bridge", d.bridgeName(n)
+	} else if _, err := d.exec.FindInPath(n.Driver, d.dirs); err != nil {
+		return n, err
 	}
 	// Until the bridge has its address, another engine would not see that the subnet is taken.
 	unlock, err := lockHost()

@@ -200,7 +200,7 @@ func TestEndpointsGetWhatTheyAskFor(t *testing.T) {
 				LinkLocal: []netip.Addr{netip.MustParseAddr("169.254.7.7")}},
 			{Network: "b", Interface: "eth0", GatewayPriority: 1},
 		},
-		Sysctls: map[string]string{"net.ipv4.ip_default_ttl": "17"},
+		Sysctls: map[string]string{"net.ipv4.ip_default_ttl": "17", "net.ipv4.conf.eth0.log_martians": "1"},
 	})
 	w.must(err)
 	if addrs[0].IPv4.String() != "10.7.0.77/24" || addrs[0].Default || !addrs[1].Default {
@@ -225,7 +225,7 @@ func TestEndpointsGetWhatTheyAskFor(t *testing.T) {
 		if got := routes[0].Gw.String(); got != addrs[1].Gateway.String() {
 			t.Errorf("the default route leads to %s, want %s", got, addrs[1].Gateway)
 		}
-		for key, want := range map[string]string{"ip_default_ttl": "17", "ip_unprivileged_port_start": "0"} {
+		for key, want := range map[string]string{"ip_default_ttl": "17", "ip_unprivileged_port_start": "0", "conf/eth0/log_martians": "1"} {
 			if got, err := os.ReadFile("/proc/sys/net/ipv4/" + key); strings.TrimSpace(string(got)) != want {
 				t.Errorf("%s is %s, want %s (%v)", key, got, want, err)
 			}

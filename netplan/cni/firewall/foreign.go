@@ -130,8 +130,8 @@ func (t *Table) foreignChain(c *nftables.Chain, want []pattern) error {
 	for _, l := range slices.Backward(lines) {
 		t.conn.InsertRule(&nftables.Rule{Table: c.Table, Chain: c, Exprs: l, UserData: t.marks.data()})
 	}
-	if err := t.conn.Flush(); err != nil {
-		return fmt.Errorf("change nftables chain %s %s: %w", c.Table.Name, c.Name, explain(err))
+	if err := t.flush(); err != nil {
+		return fmt.Errorf("change nftables chain %s %s: %w", c.Table.Name, c.Name, err)
 	}
 	return nil
 }

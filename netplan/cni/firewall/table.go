@@ -54,12 +54,9 @@ type Table struct {
 
 // New connects to nftables. tag is the engine's, prefix begins the names of its bridges. Nothing is changed yet.
 func New(tag, prefix string) (*Table, error) {
-	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
-		// One transaction is acknowledged message by message; with the usual buffer a large one would overrun it.
-		return errors.Join(c.SetReadBuffer(4<<20), c.SetWriteBuffer(4<<20))
-	}))
+	conn, err := dial()
 	if err != nil {
-		return nil, fmt.Errorf("open nftables: %w", err)
+		return nil, err
 	}
 	t := &Table{
 		name: tablePrefix + tag, marks: foreignMarks{tag}, prefix: prefix, conn: conn,
@@ -68,6 +65,33 @@ func New(tag, prefix string) (*Table, error) {
 	t.table = &nftables.Table{Name: t.name, Family: nftables.TableFamilyINet}
 	t.sets = newSets(t.table)
 	return t, nil
+}
+
+func dial() (*nftables.Conn, error) {
+	conn, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		// One transaction is acknowledged message by message; with the usual buffer a large one would overrun it.
+		return errors.Join(c.SetReadBuffer(4<<20), c.SetWriteBuffer(4<<20))
+	}))
+	if err != nil {
+		return nil, fmt.Errorf("open nftables: %w", err)
+	}
+	return conn, nil
+}
+
+// flush sends the transaction. After one that failed, answers of the kernel may be left unread, so the next one has a
+// connection of its own.
+func (t *Table) flush() error {
+	err := t.conn.Flush()
+	if err == nil {
+		return nil
+	}
+	conn, dialErr := dial()
+	if dialErr != nil {
+		return errors.Join(err, dialErr)
+	}
+	t.conn.CloseLasting()
+	t.conn = conn
+	return err
 }
 
 // Close ends the connection; the kernel keeps what it has.
@@ -120,7 +144,7 @@ func (t *Table) assert() error {
 	if err := t.sets.ports(t.conn.SetAddElements, all); err != nil {
 		return fmt.Errorf("write nftables table %q: %w", t.name, err)
 	}
-	if err := t.conn.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return fmt.Errorf("write nftables table %q: %w", t.name, explain(err))
 	}
 	t.present = true
@@ -176,7 +200,7 @@ type elements func(*nftables.Set, []nftables.SetElement) error
 func (t *Table) change(of func(elements, Network) error, do elements, n Network) error {
 	err := of(do, n)
 	if err == nil {
-		err = t.conn.Flush()
+		err = t.flush()
 	}
 	if err != nil {
 		return t.assert()
@@ -201,19 +225,28 @@ func (t *Table) SetPorts(owner string, ports []Port) error {
 		if len(ports) == 0 {
 			return nil
 		}
-		return t.assert()
+		return t.assertPorts(owner, old)
 	}
 	err := errors.Join(
 		t.sets.ports(t.conn.SetDeleteElements, without(old, ports)),
 		t.sets.ports(t.conn.SetAddElements, without(ports, old)))
 	if err == nil {
-		err = t.conn.Flush()
+		err = t.flush()
 	}
 	if err != nil {
 		// Somebody flushed the ruleset, or an element is there that should not be.
-		return t.assert()
+		return t.assertPorts(owner, old)
 	}
 	return nil
+}
+
+// assertPorts writes all anew. What an owner asked for and the kernel refuses must not keep the others from theirs.
+func (t *Table) assertPorts(owner string, old []Port) error {
+	err := t.assert()
+	if err != nil {
+		t.ports[owner] = old
+	}
+	return err
 }
 
 func without(all, some []Port) []Port {
@@ -231,7 +264,7 @@ func (t *Table) Clear() error {
 func (t *Table) clear() error {
 	t.conn.AddTable(t.table)
 	t.conn.DelTable(t.table)
-	if err := t.conn.Flush(); err != nil {
+	if err := t.flush(); err != nil {
 		return fmt.Errorf("delete nftables table %q: %w", t.name, explain(err))
 	}
 	t.present = false
@@ -299,7 +332,7 @@ func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w (changing nftables needs root with CAP_NET_ADMIN)", err)
-	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT):
+	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
 		return fmt.Errorf("%w (this kernel lacks a part of nftables: nft_nat, nft_masq, nft_fib_inet, nft_ct)", err)
 	}
 	return err

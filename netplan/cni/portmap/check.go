@@ -184,7 +184,7 @@ type resolved struct {
 // want, so only those that are not part of it stand in the way with what is recorded.
 func (b *Book) check(owner string, w netplan.Port, seen []resolved, claims []Claim) (netplan.Port, error) {
 	var last error
-	for _, published := range b.candidates(owner, w, 0) {
+	for published := range b.candidates(owner, w, 0) {
 		p := w
 		p.Published = published
 		if err := b.conflict(owner, p, seen, claims); err != nil {

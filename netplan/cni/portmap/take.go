@@ -3,6 +3,7 @@ package portmap
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"os"
 
@@ -20,7 +21,7 @@ const firstChosen = 32768
 func (b *Book) take(owner string, w netplan.Port, had uint16, to Targets) (netplan.Port, []ports.Held, error) {
 	w.Count = max(w.Count, 1)
 	var last error
-	for _, published := range b.candidates(owner, w, had) {
+	for published := range b.candidates(owner, w, had) {
 		p := w
 		p.Published = published
 		if holder := b.holder(owner, p); holder != "" {
@@ -46,51 +47,50 @@ func (b *Book) take(owner string, w netplan.Port, had uint16, to Targets) (netpl
 }
 
 // candidates are the ports to try, in order.
-func (b *Book) candidates(owner string, w netplan.Port, had uint16) []uint16 {
-	var out []uint16
-	if had != 0 {
-		out = append(out, had)
-	}
-	switch {
-	case w.Last != 0:
-		n := int(w.Last-w.First) + 1
-		for i := range n {
-			out = append(out, w.First+uint16((int(w.Published-w.First)+i)%n))
+func (b *Book) candidates(owner string, w netplan.Port, had uint16) iter.Seq[uint16] {
+	return func(yield func(uint16) bool) {
+		if had != 0 && !yield(had) {
+			return
 		}
-	case w.Published != 0:
-		out = []uint16{w.Published}
-	default:
-		out = append(out, b.open(owner)...)
+		switch {
+		case w.Last != 0:
+			n := int(w.Last-w.First) + 1
+			for i := range n {
+				if !yield(w.First + uint16((int(w.Published-w.First)+i)%n)) {
+					return
+				}
+			}
+		case w.Published != 0:
+			yield(w.Published)
+		default:
+			b.open(owner, yield)
+		}
 	}
-	return out
 }
 
-// open are the ports to choose from: the higher ones from where the last search ended, then the others.
-func (b *Book) open(owner string) []uint16 {
+// open are the ports to choose from: the higher ones from where the last search ended, then the others, and those that
+// are remembered for owners that do not run at the very end.
+func (b *Book) open(owner string, yield func(uint16) bool) {
 	low := min(outgoing()+1, 65500)
 	if int(b.next) < low {
 		b.next = uint16(low)
 	}
-	kept := map[uint16]bool{}
+	kept := map[int]bool{}
 	for o, e := range b.owners {
 		for _, p := range e.Ports {
-			kept[p.Published] = kept[p.Published] || o != owner
+			kept[int(p.Published)] = kept[int(p.Published)] || o != owner
 		}
 	}
-	var out, later []uint16
-	add := func(from, to int) {
-		for p := from; p <= to; p++ {
-			if kept[uint16(p)] {
-				later = append(later, uint16(p))
-			} else {
-				out = append(out, uint16(p))
+	next := int(b.next)
+	for _, again := range []bool{false, true} {
+		for _, span := range [][2]int{{next, 65535}, {low, next - 1}, {firstChosen, low - 1}} {
+			for p := span[0]; p <= span[1]; p++ {
+				if kept[p] == again && !yield(uint16(p)) {
+					return
+				}
 			}
 		}
 	}
-	add(int(b.next), 65535)
-	add(low, int(b.next)-1)
-	add(firstChosen, low-1)
-	return append(out, later...)
 }
 
 // outgoing is the highest port that the kernel takes for outgoing connections.
