@@ -104,6 +104,9 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	if err != nil {
 		return nil, err
 	}
+	if e.host.AppArmor, err = hostfacts.LoadAppArmor(); err != nil {
+		cfg.Log.WarnContext(ctx, "load the AppArmor profile; containers run without one", "error", err)
+	}
 	e.resolver = apply.NewResolver(filepath.Join(cfg.State, "zones"), e.containers, e.networks.Addresses, e.networks.Network,
 		apply.HostResolvers)
 	e.apply = apply.New(apply.Config{

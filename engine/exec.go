@@ -35,7 +35,7 @@ func (e *Engine) Exec(stream api.Stream) error {
 		return err
 	}
 	o := container.ExecOptions{ExecOptions: spec.ExecOptions{
-		Args: req.Command, Env: req.Env, WorkingDir: req.WorkingDir, TTY: req.TTY, Privileged: req.Privileged, Rows: req.Rows, Cols: req.Cols,
+		Args: req.Command, Env: req.Env, WorkingDir: req.WorkingDir, TTY: req.TTY, Privileged: req.Privileged, Capabilities: e.host.Capabilities, Rows: req.Rows, Cols: req.Cols,
 	}}
 	if req.User != "" {
 		if o.User, err = e.apply.UserIn(c, req.User); err != nil {

@@ -332,6 +332,9 @@ func (m *making) specification(ctx context.Context) (*specs.Spec, error) {
 		return nil, err
 	}
 	r.UID, r.GID = u.UID, u.GID
+	if m.svc.SecurityOpt, err = withProfiles(m.svc, m.Project.WorkingDir); err != nil {
+		return nil, err
+	}
 	in := spec.Input{
 		ID: r.ID, Name: r.Name, Project: r.Project, Slot: r.Slot, Service: m.svc, Process: m.proc, User: u, Host: m.cfg.Host,
 		Hostname: r.Hostname, Domainname: r.Domainname, Net: spec.Namespace(r.Netns), Mounts: m.mounts,
@@ -364,6 +367,30 @@ func (m *making) specification(ctx context.Context) (*specs.Spec, error) {
 		m.Warn(n.Key, n.Text)
 	}
 	return sp, nil
+}
+
+// withProfiles puts the content of seccomp profiles in the place of their files' names, which are relative to the project.
+func withProfiles(svc types.ServiceConfig, dir string) ([]string, error) {
+	out := slices.Clone(svc.SecurityOpt)
+	for i, o := range out {
+		key, value, ok := strings.Cut(o, "=")
+		if !ok {
+			key, value, ok = strings.Cut(o, ":")
+		}
+		if !ok || key != "seccomp" || value == "unconfined" || value == "builtin" || strings.HasPrefix(value, "{") {
+			continue
+		}
+		if !filepath.IsAbs(value) {
+			value = filepath.Join(dir, value)
+		}
+		b, err := os.ReadFile(value)
+		if err != nil {
+			return nil, &spec.Error{Key: fmt.Sprintf("services.%s.security_opt[%d]", svc.Name, i), Text: "read the seccomp profile: " + err.Error(),
+				Help: "name a file with a profile in docker's JSON format, or unconfined"}
+		}
+		out[i] = "seccomp=" + string(b)
+	}
+	return out, nil
 }
 
 func (m *making) linkEnvAsked() bool {

@@ -57,7 +57,10 @@ func (m *making) mount(ctx context.Context) error {
 
 // volumesFrom finds the container that an entry of volumes_from means, and the entry without its mode.
 func (m *making) volumesFrom(entry string) (string, *container.Container, error) {
-	key := strings.TrimSuffix(strings.TrimSuffix(entry, ":ro"), ":rw")
+	key, _, err := volumes.SplitFrom(entry)
+	if err != nil {
+		return "", nil, err
+	}
 	if name, ok := strings.CutPrefix(key, "container:"); ok {
 		c, err := m.cfg.Containers.Find(name)
 		return key, c, err
@@ -125,7 +128,13 @@ func (m *making) volume(ctx context.Context, v volumes.Mount, previous map[strin
 	if err != nil {
 		return "", err
 	}
+	copyUp := false
 	if v.CopyUp {
+		if copyUp, err = m.cfg.Volumes.NeedsCopyUp(v.Source); err != nil {
+			return "", err
+		}
+	}
+	if copyUp {
 		if err := m.copyUp(ctx, v); err != nil {
 			return "", fmt.Errorf("copy the image's content into volume %q: %w", v.Source, err)
 		}
@@ -164,7 +173,7 @@ func (m *making) file(v volumes.Mount) (string, error) {
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(v.Target, "/"), "/", "_"))
+	path := filepath.Join(dir, fmt.Sprintf("%d-%s", len(m.mounts), filepath.Base(v.Target)))
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		return "", err
 	}
