@@ -16,9 +16,9 @@ import (
 
 // TestLawsOfUp checks on random worlds what STYLE asks of every plan.
 func TestLawsOfUp(t *testing.T) {
-	worlds := 3000
+	worlds := 1000
 	if testing.Short() {
-		worlds = 500
+		worlds = 200
 	}
 	planned := 0
 	for seed := range uint64(worlds) {

@@ -51,6 +51,9 @@ type up struct {
 
 	networks []*resource
 	volumes  []*resource
+	// networkNamed and volumeNamed have the same, by their names on the host.
+	networkNamed, volumeNamed map[string]*resource
+
 	services map[string]*service
 	inOrder  []*service // those in services, dependencies first
 	orphans  []*Container
@@ -109,6 +112,10 @@ type surplus struct {
 // inOrder gives the containers in an order of their own, so that the one in which they were observed has no say.
 func inOrder(all []Container) []Container {
 	all = slices.Clone(all)
+	for i := range all {
+		c := &all[i]
+		c.Networks, c.Volumes = slices.Sorted(slices.Values(c.Networks)), slices.Sorted(slices.Values(c.Volumes))
+	}
 	slices.SortFunc(all, func(a, b Container) int {
 		return cmp.Or(compareStrings(a.Slot.Service, b.Slot.Service), cmp.Compare(a.Slot.Number, b.Slot.Number), compareStrings(a.ID, b.ID))
 	})

@@ -12,13 +12,15 @@ import (
 
 // judgeResources gives a verdict on every network and volume that a selected service uses.
 func (u *up) judgeResources() error {
+	nets, vols := existingNetworks(u.have.Networks), existingVolumes(u.have.Volumes)
+	u.networkNamed, u.volumeNamed = map[string]*resource{}, map[string]*resource{}
 	for _, key := range u.usedNetworks(u.selected) {
-		if err := u.judgeNetwork(key); err != nil {
+		if err := u.judgeNetwork(key, nets); err != nil {
 			return err
 		}
 	}
 	for _, key := range u.usedVolumes(u.selected) {
-		if err := u.judgeVolume(key); err != nil {
+		if err := u.judgeVolume(key, vols); err != nil {
 			return err
 		}
 	}
@@ -28,6 +30,7 @@ func (u *up) judgeResources() error {
 // judgePushedResources adds the networks and volumes of the other services of which a container is made or started. They
 // are made if they aren't there, and otherwise left as they are.
 func (u *up) judgePushedResources() error {
+	nets, vols := existingNetworks(u.have.Networks), existingVolumes(u.have.Volumes)
 	pushed := map[string]bool{}
 	for _, s := range u.inOrder {
 		if !s.selected && slices.ContainsFunc(s.slots, func(sl *slot) bool { return sl.isMade() || sl.starts() }) {
@@ -35,17 +38,17 @@ func (u *up) judgePushedResources() error {
 		}
 	}
 	for _, key := range u.usedNetworks(pushed) {
-		_, found, _ := findNetwork(u.have.Networks, key, u.p.Networks[key].Name)
-		if found == nil && !judged(u.networks, key) {
-			if err := u.judgeNetwork(key); err != nil {
+		name := u.p.Networks[key].Name
+		if _, found, _ := nets.find(key, name); !found && u.networkNamed[name] == nil {
+			if err := u.judgeNetwork(key, nets); err != nil {
 				return err
 			}
 		}
 	}
 	for _, key := range u.usedVolumes(pushed) {
-		_, found, _ := findVolume(u.have.Volumes, key, u.p.Volumes[key].Name)
-		if found == nil && !judged(u.volumes, key) {
-			if err := u.judgeVolume(key); err != nil {
+		name := u.p.Volumes[key].Name
+		if _, found, _ := vols.find(key, name); !found && u.volumeNamed[name] == nil {
+			if err := u.judgeVolume(key, vols); err != nil {
 				return err
 			}
 		}
@@ -53,66 +56,64 @@ func (u *up) judgePushedResources() error {
 	return nil
 }
 
-func judged(all []*resource, key string) bool {
-	return slices.ContainsFunc(all, func(r *resource) bool { return r.key == key })
-}
-
 // judgeNetwork gives a verdict on a network. One without a recorded hash, and one that was not made for the
 // project, is used as it is.
-func (u *up) judgeNetwork(key string) error {
+func (u *up) judgeNetwork(key string, have existingThings) error {
 	n := u.p.Networks[key]
 	r := &resource{kind: "network", key: key, name: n.Name, outcome: OutcomeKeep, why: "up to date"}
-	owned, found, stale := findNetwork(u.have.Networks, key, n.Name)
+	there, found, stale := have.find(key, n.Name)
 	r.stale = stale
 	switch want := u.want.Networks[key]; {
 	case bool(n.External):
-		if found == nil && !alwaysThere(n.Name) {
+		if !found && !alwaysThere(n.Name) {
 			return &ExternalError{Kind: r.kind, Key: key, Name: n.Name}
 		}
 		r.why = "external"
-	case found == nil && len(stale) > 0:
+	case !found && len(stale) > 0:
 		r.outcome, r.why = OutcomeCreate, fmt.Sprintf("was named %q", stale[0])
-	case found == nil:
+	case !found:
 		r.outcome, r.why = OutcomeCreate, "not there"
-	case owned == nil:
+	case !there.owned:
 		r.why = "was there"
 		u.notice("networks."+key, fmt.Sprintf("a network with the name %q exists but was not made for project %q; set external: true to use it without this notice", n.Name, u.p.Name))
-	case owned.Hash == "" || want == "" || owned.Hash == want:
+	case there.hash == "" || want == "" || there.hash == want:
 	case u.pol.Recreate == RecreateNever || u.pol.RecreateDeps == RecreateNever:
 		r.why = "configuration changed, but nothing is to be replaced"
 	default:
 		r.outcome, r.why = OutcomeReplace, "configuration changed"
 	}
 	u.networks = append(u.networks, r)
+	u.networkNamed[r.name] = r
 	return nil
 }
 
 // judgeVolume gives a verdict on a volume. One of another configuration is replaced, with the loss of its data, only if
 // the user said so; one of another name is made, and the old one kept.
-func (u *up) judgeVolume(key string) error {
+func (u *up) judgeVolume(key string, have existingThings) error {
 	v := u.p.Volumes[key]
 	r := &resource{kind: "volume", key: key, name: v.Name, outcome: OutcomeKeep, why: "up to date"}
-	owned, found, former := findVolume(u.have.Volumes, key, v.Name)
+	there, found, former := have.find(key, v.Name)
 	switch want := u.want.Volumes[key]; {
 	case bool(v.External):
-		if found == nil {
+		if !found {
 			return &ExternalError{Kind: r.kind, Key: key, Name: v.Name}
 		}
 		r.why = "external"
-	case found == nil && len(former) > 0:
+	case !found && len(former) > 0:
 		r.outcome, r.why = OutcomeCreate, fmt.Sprintf("was named %q, which is kept", former[0])
-	case found == nil:
+	case !found:
 		r.outcome, r.why = OutcomeCreate, "not there"
-	case owned == nil:
+	case !there.owned:
 		r.why = "was there"
 		if !u.p.Legacy {
 			u.notice("volumes."+key, fmt.Sprintf("a volume with the name %q exists but was not made for project %q; set external: true to use it without this notice", v.Name, u.p.Name))
 		}
-	case owned.Hash == "" || want == "" || owned.Hash == want:
+	case there.hash == "" || want == "" || there.hash == want:
 	default:
 		u.judgeChangedVolume(r)
 	}
 	u.volumes = append(u.volumes, r)
+	u.volumeNamed[r.name] = r
 	return nil
 }
 
@@ -136,39 +137,51 @@ func (u *up) notice(key, text string) {
 // alwaysThere names the networks that an engine has without anybody making them.
 func alwaysThere(name string) bool { return name == "bridge" || name == "host" || name == "none" }
 
-// findNetwork gives the network of a name, also as owned if it is the project's, and the names of the project's
-// networks that have the key under another name.
-func findNetwork(all []Network, key, name string) (owned, found *Network, former []string) {
-	for i := range all {
-		switch n := &all[i]; {
-		case n.Name == name:
-			found = n
-			if n.Owned {
-				owned = n
-			}
-		case n.Owned && n.Key == key:
-			former = append(former, n.Name)
-		}
-	}
-	slices.Sort(former)
-	return owned, found, former
+// existingThings is an index of the networks or volumes of a host.
+type existingThings struct {
+	byName map[string]thing
+	byKey  map[string][]string // names of the project's own
 }
 
-// findVolume is findNetwork for volumes.
-func findVolume(all []Volume, key, name string) (owned, found *Volume, former []string) {
-	for i := range all {
-		switch v := &all[i]; {
-		case v.Name == name:
-			found = v
-			if v.Owned {
-				owned = v
-			}
-		case v.Owned && v.Key == key:
-			former = append(former, v.Name)
+// thing is what Network and Volume have in common.
+type thing struct {
+	hash  string
+	owned bool
+}
+
+func (e *existingThings) add(name, key, hash string, owned bool) {
+	e.byName[name] = thing{hash, owned}
+	if owned && key != "" {
+		e.byKey[key] = append(e.byKey[key], name)
+	}
+}
+
+// find gives the thing of a name, and the names of the project's that have the key under another name.
+func (e *existingThings) find(key, name string) (t thing, found bool, former []string) {
+	t, found = e.byName[name]
+	for _, n := range e.byKey[key] {
+		if n != name {
+			former = append(former, n)
 		}
 	}
 	slices.Sort(former)
-	return owned, found, former
+	return t, found, former
+}
+
+func existingNetworks(all []Network) existingThings {
+	e := existingThings{map[string]thing{}, map[string][]string{}}
+	for _, n := range all {
+		e.add(n.Name, n.Key, n.Hash, n.Owned)
+	}
+	return e
+}
+
+func existingVolumes(all []Volume) existingThings {
+	e := existingThings{map[string]thing{}, map[string][]string{}}
+	for _, v := range all {
+		e.add(v.Name, v.Key, v.Hash, v.Owned)
+	}
+	return e
 }
 
 func (u *up) usedNetworks(services map[string]bool) []string {

@@ -134,15 +134,8 @@ func (u *up) mustReplace(s *service, c *Container) (string, bool) {
 	if c.State == Dead {
 		return "is dead", true
 	}
-	for _, r := range u.networks {
-		if r.outcome == OutcomeReplace && slices.Contains(c.Networks, r.name) {
-			return fmt.Sprintf("network %q is replaced", r.name), true
-		}
-	}
-	for _, r := range u.volumes {
-		if r.outcome == OutcomeReplace && slices.Contains(c.Volumes, r.name) {
-			return fmt.Sprintf("volume %q is replaced", r.name), true
-		}
+	if r := u.attachedTo(c, OutcomeReplace); r != nil {
+		return fmt.Sprintf("%s %q is replaced", r.kind, r.name), true
 	}
 	for _, e := range u.g.Dependencies(s.name) {
 		parent := u.services[e.To]
@@ -157,6 +150,21 @@ func (u *up) mustReplace(s *service, c *Container) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// attachedTo gives a network or volume with an outcome that the container is attached to, or nil.
+func (u *up) attachedTo(c *Container, o Outcome) *resource {
+	for _, name := range c.Networks {
+		if r := u.networkNamed[name]; r != nil && r.outcome == o {
+			return r
+		}
+	}
+	for _, name := range c.Volumes {
+		if r := u.volumeNamed[name]; r != nil && r.outcome == o {
+			return r
+		}
+	}
+	return nil
 }
 
 // holds reports whether one of the service's kept containers is among ids.
@@ -191,15 +199,8 @@ func (u *up) diverged(s *service, c *Container) (string, bool) {
 
 // detached finds a network or volume that the container should be attached to, and isn't.
 func (u *up) detached(s *service, c *Container) (string, bool) {
-	for _, r := range u.networks {
-		if r.outcome == OutcomeCreate && slices.Contains(c.Networks, r.name) {
-			return fmt.Sprintf("network %q is made anew", r.name), true
-		}
-	}
-	for _, r := range u.volumes {
-		if r.outcome == OutcomeCreate && slices.Contains(c.Volumes, r.name) {
-			return fmt.Sprintf("volume %q is made anew", r.name), true
-		}
+	if r := u.attachedTo(c, OutcomeCreate); r != nil {
+		return fmt.Sprintf("%s %q is made anew", r.kind, r.name), true
 	}
 	for _, name := range networkNames(u.p, s.cfg) {
 		if !slices.Contains(c.Networks, name) {

@@ -64,15 +64,19 @@ func (o *ordering) needsReplaced(s *service) bool {
 
 // resourcesOf gives the networks and volumes among the verdicts that a service's containers are attached to.
 func (o *ordering) resourcesOf(s *service) []*resource {
+	return o.resources(networkNames(o.p, s.cfg), volumeNames(o.p, s.cfg))
+}
+
+// resources gives those of networks and volumes that are among the verdicts.
+func (o *ordering) resources(networks, volumes []string) []*resource {
 	var used []*resource
-	nets, vols := networkNames(o.p, s.cfg), volumeNames(o.p, s.cfg)
-	for _, r := range o.networks {
-		if slices.Contains(nets, r.name) {
+	for _, name := range networks {
+		if r := o.networkNamed[name]; r != nil {
 			used = append(used, r)
 		}
 	}
-	for _, r := range o.volumes {
-		if slices.Contains(vols, r.name) {
+	for _, name := range volumes {
+		if r := o.volumeNamed[name]; r != nil {
 			used = append(used, r)
 		}
 	}
@@ -381,14 +385,8 @@ func (u *up) checkAttached() error {
 		if going[c.ID] || !runs(c) {
 			continue
 		}
-		for _, r := range slices.Concat(u.networks, u.volumes) {
-			names := c.Networks
-			if r.kind == "volume" {
-				names = c.Volumes
-			}
-			if r.outcome == OutcomeReplace && slices.Contains(names, r.name) {
-				return &InUseError{Kind: r.kind, Name: r.name, Container: c.Name}
-			}
+		if r := u.attachedTo(c, OutcomeReplace); r != nil {
+			return &InUseError{Kind: r.kind, Name: r.name, Container: c.Name}
 		}
 	}
 	return nil
@@ -437,15 +435,8 @@ func (o *ordering) start(sl *slot, before []*node) {
 // remadeFor gives the steps that make what a container is attached to, which it keeps when nothing may be replaced.
 func (o *ordering) remadeFor(c *Container) []*node {
 	var nodes []*node
-	for _, r := range o.networks {
-		if slices.Contains(c.Networks, r.name) {
-			nodes = append(nodes, r.create)
-		}
-	}
-	for _, r := range o.volumes {
-		if slices.Contains(c.Volumes, r.name) {
-			nodes = append(nodes, r.create)
-		}
+	for _, r := range o.resources(c.Networks, c.Volumes) {
+		nodes = append(nodes, r.create)
 	}
 	return nodes
 }
