@@ -118,9 +118,14 @@ func (e *Engine) attachLogs(ctx context.Context, req *api.LogsRequest, send func
 	sub := e.events.Subscribe(ctx, event.Filter{Project: name, Match: func(ev event.Event) bool {
 		return ev.Action == event.Create || ev.Action == event.Start
 	}})
+	// What was written before the caller came is not asked for; the caller may say when that was, since a container
+	// can have been made while the request was on its way.
+	now := logs.Query{Follow: true, FromEnd: true}
+	if !req.Since.IsZero() {
+		now = logs.Query{Follow: true, Tail: -1, Since: req.Since}
+	}
 	for _, c := range e.containers.List(keep) {
-		// What it wrote before the caller came is not asked for.
-		follow(c, logs.Query{Follow: true, FromEnd: true})
+		follow(c, now)
 	}
 	for {
 		ev, err := sub.Next(ctx)

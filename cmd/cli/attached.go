@@ -12,6 +12,9 @@ import (
 	"berth/engine/api"
 )
 
+// exitGrace is how long ends of containers are waited for when all were stopped.
+const exitGrace = time.Second
+
 // session is an attached up: it brings services up, shows what they write, and ends when they have ended or the user
 // wants it to. One goroutine, loop, owns its state; calls to the engine run in others and report through channels.
 //
@@ -24,20 +27,19 @@ type session struct {
 	engine  Engine
 	ui      *ui.UI
 	logs    *ui.LogPrinter
+	lines   *liveLines
 
 	events   chan *api.ContainerEvent
-	ended    chan string // ids of containers whose lines have all come
+	told     chan struct{} // the end of a container is on the screen
 	stopDone chan error
 	broken   chan error    // a stream of the engine that ended before its time
 	resumed  chan struct{} // the engine was lost and is back: events may have been missed
-	late     chan string
-	release  chan struct{} // closed when lines may be shown
 
 	attached  bool
 	up        bool            // the verb has succeeded
 	running   map[string]bool // by id: what the session lives for
-	drained   map[string]int  // by id: ended reports without their event
-	waiting   map[string][]*api.ContainerEvent
+	telling   int             // ends of containers that are not on the screen yet
+	lastTold  chan struct{}   // closed when the latest of them is
 	stopping  bool
 	killed    bool
 	interrupt bool
@@ -56,16 +58,17 @@ func newSession(o *upOptions, q *api.UpRequest, watched []string, e Engine, u *u
 	for name := range p.Services {
 		longest = max(longest, len(name))
 	}
-	return &session{
+	s := &session{
 		o: o, request: q, watched: watched, engine: e, ui: u,
 		logs: u.Logs(ui.LogOptions{
 			Classic: p.Legacy, NoColor: o.noColor, NoPrefix: o.noPrefix, Timestamps: o.timestamps, Project: p.Name,
 			Separator: p.Separator, LongestService: longest, SplitErr: !p.Legacy,
 		}),
-		events: make(chan *api.ContainerEvent, 64), ended: make(chan string, 64), stopDone: make(chan error, 1),
-		broken: make(chan error, 2), resumed: make(chan struct{}, 1), late: make(chan string, 64), release: make(chan struct{}),
-		running: map[string]bool{}, drained: map[string]int{}, waiting: map[string][]*api.ContainerEvent{},
+		events: make(chan *api.ContainerEvent, 64), told: make(chan struct{}, 64), stopDone: make(chan error, 1),
+		broken: make(chan error, 2), resumed: make(chan struct{}, 1), running: map[string]bool{},
 	}
+	s.lines = newLiveLines(e, p.Name, u.Now(), s.logs)
+	return s
 }
 
 func (s *session) run(ctx context.Context) error {
@@ -124,34 +127,12 @@ func (s *session) subscribe(ctx context.Context) error {
 	}
 }
 
-// follow asks for all that the containers write from now on.
+// follow shows all that the containers write from now on.
 func (s *session) follow(ctx context.Context) {
 	if len(s.watched) == 0 {
 		return
 	}
-	q := &api.LogsRequest{
-		ProjectSelector: api.ProjectSelector{Name: s.o.target.name, Services: s.watched},
-		Follow:          true, Attach: true, Tail: -1, Since: s.ui.Now(),
-	}
-	go func() {
-		err := s.engine.Logs(ctx, q, func(b api.LogBatch) error {
-			select {
-			case <-s.release:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			if len(b.Data) > 0 {
-				if err := s.logs.Batch(&b); err != nil {
-					return err
-				}
-			}
-			if b.Ended {
-				return send(ctx, s.ended, b.ID)
-			}
-			return nil
-		})
-		s.breaks(ctx, err)
-	}()
+	go func() { s.breaks(ctx, s.lines.follow(ctx, s.watched)) }()
 }
 
 func send[T any](ctx context.Context, c chan<- T, v T) error {
@@ -225,13 +206,11 @@ func (s *session) start(ctx context.Context, verb func(func(api.Event)) error) e
 				s.cancelUp()
 			}
 		case c := <-s.events:
-			if s.container(c); s.stopping {
+			if s.container(ctx, c); s.stopping {
 				s.cancelUp()
 			}
-		case id := <-s.ended:
-			s.drain(id)
-		case id := <-s.late:
-			s.overdue(id)
+		case <-s.told:
+			s.telling--
 		}
 	}
 }
@@ -273,7 +252,7 @@ func (s *session) attach() {
 	if len(names) > 0 {
 		s.logs.Say("Attaching to " + strings.Join(names, ", "))
 	}
-	close(s.release)
+	close(s.lines.released)
 }
 
 // stay is with the containers until the session is over.
@@ -292,14 +271,12 @@ func (s *session) stay(ctx context.Context, upErr error) error {
 	for !s.over() {
 		select {
 		case c := <-s.events:
-			s.container(c)
+			s.container(ctx, c)
 			if s.stopping && s.cancelEnd == nil {
 				s.stop(ctx)
 			}
-		case id := <-s.ended:
-			s.drain(id)
-		case id := <-s.late:
-			s.overdue(id)
+		case <-s.told:
+			s.telling--
 		case err := <-s.stopDone:
 			s.stopped(ctx, err)
 		case sig := <-s.o.signals:
@@ -343,7 +320,7 @@ func (s *session) catchUp(ctx context.Context) error {
 	}
 	for _, c := range r.Containers {
 		if s.running[c.ID] && (c.State == "exited" || c.State == "dead") {
-			s.container(&api.ContainerEvent{Action: "die", ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, ExitCode: c.ExitCode})
+			s.container(ctx, &api.ContainerEvent{Action: "die", ID: c.ID, Name: c.Name, Service: c.Service, Number: c.Number, ExitCode: c.ExitCode})
 		}
 	}
 	if s.stopping && s.cancelEnd == nil {
@@ -364,11 +341,11 @@ func (s *session) over() bool {
 	if s.stopping {
 		return s.stopEnded
 	}
-	return s.up && len(s.running) == 0 && len(s.waiting) == 0
+	return s.up && len(s.running) == 0 && s.telling == 0
 }
 
 // container takes in what happened to a container.
-func (s *session) container(c *api.ContainerEvent) {
+func (s *session) container(ctx context.Context, c *api.ContainerEvent) {
 	switch c.Action {
 	case "start":
 		if s.lives(c.Service) {
@@ -379,7 +356,7 @@ func (s *session) container(c *api.ContainerEvent) {
 			delete(s.running, c.ID)
 		}
 		if slices.Contains(s.watched, c.Service) {
-			s.announce(c)
+			s.announce(ctx, c)
 		}
 		s.judge(c)
 	case "destroy":
@@ -405,47 +382,19 @@ func (s *session) judge(c *api.ContainerEvent) {
 	s.tell("Aborting on container exit...")
 }
 
-// announce says that a container has ended, once its lines are all there.
-func (s *session) announce(c *api.ContainerEvent) {
-	if s.drained[c.ID] > 0 {
-		s.drained[c.ID]--
-		s.sayExit(c)
-		return
-	}
-	s.waiting[c.ID] = append(s.waiting[c.ID], c)
-	time.AfterFunc(exitGrace, func() {
-		select {
-		case s.late <- c.ID:
-		default: // the session is long over
+// announce shows that a container has ended, after its last lines. Ends are shown in their order.
+func (s *session) announce(ctx context.Context, c *api.ContainerEvent) {
+	s.telling++
+	before, done := s.lastTold, make(chan struct{})
+	s.lastTold = done
+	go func() {
+		defer close(done)
+		if before != nil {
+			<-before
 		}
-	})
-}
-
-func (s *session) drain(id string) {
-	if len(s.waiting[id]) == 0 {
-		s.drained[id]++
-		return
-	}
-	s.overdue(id)
-}
-
-func (s *session) overdue(id string) {
-	queue := s.waiting[id]
-	if len(queue) == 0 {
-		return
-	}
-	s.sayExit(queue[0])
-	if s.waiting[id] = queue[1:]; len(queue) == 1 {
-		delete(s.waiting, id)
-	}
-}
-
-func (s *session) sayExit(c *api.ContainerEvent) {
-	text := fmt.Sprintf("exited with code %d", c.ExitCode)
-	if c.Restarting {
-		text += " (restarting)"
-	}
-	s.logs.Status(c.Name, text)
+		s.lines.ended(ctx, c)
+		_ = send(ctx, s.told, struct{}{})
+	}()
 }
 
 // tell says something about the session itself.
@@ -501,20 +450,17 @@ func (s *session) stopped(ctx context.Context, err error) {
 	s.stopEnded, s.stopErr = true, err
 }
 
-// flush gives the last lines and exits time to come.
+// flush gives the ends of stopped containers time to come: their events travel apart from the answer to the stop.
 func (s *session) flush(ctx context.Context) {
 	timer := time.NewTimer(exitGrace)
 	defer timer.Stop()
-	for len(s.waiting) > 0 || s.stopping && len(s.running) > 0 {
+	for s.telling > 0 || s.stopping && len(s.running) > 0 {
 		select {
 		case c := <-s.events:
-			s.container(c)
-		case id := <-s.ended:
-			s.drain(id)
+			s.container(ctx, c)
+		case <-s.told:
+			s.telling--
 		case <-timer.C:
-			for id := range s.waiting {
-				s.overdue(id)
-			}
 			return
 		case <-ctx.Done():
 			return

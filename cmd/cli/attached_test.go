@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"berth/engine/api"
 )
@@ -15,11 +16,12 @@ type attachedEngine struct {
 	*fakeEngine
 	t       *testing.T
 	batches chan api.LogBatch
-	upWait  chan struct{} // nil: up ends at once
+	rest    map[string]api.LogBatch // by id: what the log has, for who asks without following
+	upWait  chan struct{}           // nil: up ends at once
 }
 
 func attachEngine(t *testing.T, s *shell) *attachedEngine {
-	a := &attachedEngine{fakeEngine: s.engine, t: t, batches: make(chan api.LogBatch, 64)}
+	a := &attachedEngine{fakeEngine: s.engine, t: t, batches: make(chan api.LogBatch, 64), rest: map[string]api.LogBatch{}}
 	s.signals = make(chan os.Signal, 4)
 	s.engine.events = make(chan api.Event, 64)
 	s.engine.containers = []api.Container{
@@ -39,7 +41,13 @@ func attachEngine(t *testing.T, s *shell) *attachedEngine {
 		}
 		return nil
 	}
-	s.engine.logs = func(ctx context.Context, _ *api.LogsRequest, send func(api.LogBatch) error) error {
+	s.engine.logs = func(ctx context.Context, q *api.LogsRequest, send func(api.LogBatch) error) error {
+		if !q.Follow {
+			a.mu.Lock()
+			rest := a.rest[q.Containers[0]]
+			a.mu.Unlock()
+			return send(rest)
+		}
 		for {
 			select {
 			case b := <-a.batches:
@@ -65,9 +73,8 @@ func attachEngine(t *testing.T, s *shell) *attachedEngine {
 	return a
 }
 
-// dies ends a container after its last line.
+// dies ends a container.
 func (a *attachedEngine) dies(service string, code int, restarting bool) {
-	a.batches <- api.LogBatch{Container: "shop-" + service + "-1", ID: "id-" + service, Service: service, Ended: true}
 	a.events <- api.Event{Kind: api.KindContainer, Container: &api.ContainerEvent{
 		Action: "die", ID: "id-" + service, Name: "shop-" + service + "-1", Service: service, Number: 1, ExitCode: code, Restarting: restarting,
 	}}
@@ -95,9 +102,49 @@ func TestAttachedUpShowsLinesAndEndsWithItsContainers(t *testing.T) {
 	if !strings.Contains(r.err.String(), "web-1  | a warning\n") {
 		t.Errorf("what was written to standard error is not there: %q", r.err)
 	}
-	q := request[api.LogsRequest](t, s.engine)
+	q := followed(t, s.engine)
 	if !q.Attach || !q.Follow || !q.Since.Equal(now) || !slices.Equal(q.Services, []string{"db", "web"}) {
 		t.Errorf("lines were asked for with %+v", q)
+	}
+}
+
+func TestTheLastLinesComeBeforeTheEndAndOnce(t *testing.T) {
+	s := newShell(t, currentFile)
+	a := attachEngine(t, s)
+	r, wait := s.begin("up")
+	until(t, r.out, "Attaching to")
+	at := now.Add(time.Second)
+	log := func(from int, texts ...string) api.LogBatch {
+		b := api.LogBatch{Container: "shop-web-1", ID: "id-web", Service: "web", Number: 1}
+		for i, text := range texts {
+			b.Data = api.AppendLog(b.Data, api.LogEntry{Time: at.Add(time.Duration((from+i)/2) * time.Second), Data: []byte(text)})
+		}
+		return b
+	}
+	a.batches <- log(0, "one", "two", "three")
+	until(t, r.out, "three")
+	// The stream is behind when web ends: what the log has is one to five.
+	a.change(func() { a.rest["id-web"] = log(0, "one", "two", "three", "four", "five") })
+	a.dies("web", 1, true)
+	until(t, r.out, "(restarting)")
+	a.batches <- log(3, "four", "five")
+	a.batches <- log(6, "again")
+	until(t, r.out, "again")
+	a.dies("web", 0, false)
+	a.dies("db", 0, false)
+	wait()
+	var got []string
+	for line := range strings.Lines(r.out.String()) {
+		if _, text, ok := strings.Cut(line, "| "); ok {
+			line = text
+		}
+		got = append(got, strings.TrimSpace(line))
+	}
+	want := []string{
+		"Attaching to db-1, web-1", "one", "two", "three", "four", "five", "web-1 exited with code 1 (restarting)", "again", "web-1 exited with code 0", "db-1 exited with code 0",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("it shows\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 }
 
@@ -228,9 +275,10 @@ services:
 			attachEngine(t, s)
 			r, wait := s.begin(strings.Fields(c.line)...)
 			until(t, r.out, "Attaching to")
+			wasAsked[api.LogsRequest](t, s.engine)
 			s.signals <- interrupt
 			wait()
-			if got := request[api.LogsRequest](t, s.engine).Services; !slices.Equal(got, c.want) {
+			if got := followed(t, s.engine).Services; !slices.Equal(got, c.want) {
 				t.Errorf("attached to %v, want %v", got, c.want)
 			}
 		})
@@ -308,4 +356,18 @@ func TestAFailedUpDoesNotStay(t *testing.T) {
 	}
 	r := s.run("up")
 	expect(t, r, 5, "", "error: pull image nginx: login required\n")
+}
+
+// followed gives the request for lines as they come.
+func followed(t *testing.T, f *fakeEngine) *api.LogsRequest {
+	t.Helper()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, q := range f.asked {
+		if q, ok := q.(*api.LogsRequest); ok && q.Follow {
+			return q
+		}
+	}
+	t.Fatal("no lines were followed")
+	return nil
 }

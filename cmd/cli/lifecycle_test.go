@@ -68,6 +68,14 @@ func TestTheLooksOfTheVerbs(t *testing.T) {
 	}
 }
 
+func TestWhatAStopLeavesAsItIsIsNotRunning(t *testing.T) {
+	for _, file := range []string{currentFile, legacyFile} {
+		s := newShell(t, file)
+		s.engine.report = []api.Event{verdict("container wordpress_db_1", "keep")}
+		expect(t, s.run("stop"), 0, "", "")
+	}
+}
+
 func TestDownFlagsReachTheEngine(t *testing.T) {
 	s := newShell(t, currentFile)
 	if r := s.run("down", "-v", "--rmi", "local", "--remove-orphans", "-t", "1", "web"); r.code != 0 {

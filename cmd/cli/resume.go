@@ -27,7 +27,7 @@ func (r resuming) Logs(ctx context.Context, q *api.LogsRequest, f func(api.LogBa
 	for {
 		err := r.Engine.Logs(ctx, q, func(b api.LogBatch) error {
 			b.Data = seen.fresh(b.ID, b.Data)
-			if len(b.Data) == 0 && !b.Ended {
+			if len(b.Data) == 0 {
 				return nil
 			}
 			return f(b)
@@ -59,9 +59,13 @@ func lost(ctx context.Context, err error) bool {
 type mark struct {
 	at    time.Time
 	lines int
-	skip  int // of those, how many are to be left out because they come again
+	// again: lines come a second time; skip is how many of the last time are still to be left out. A clock that was set
+	// back is no reason to leave anything out otherwise.
+	again bool
+	skip  int
 }
 
+// marks are by container id.
 type marks map[string]*mark
 
 // fresh gives the part of a batch that has not come before.
@@ -71,40 +75,60 @@ func (m marks) fresh(id string, data []byte) []byte {
 		k = &mark{}
 		m[id] = k
 	}
-	rest := data
 	from := 0
-	for len(rest) > 0 {
+	for rest := data; len(rest) > 0; {
 		e, next, err := api.NextLog(rest)
 		if err != nil {
-			break // the reader of the batch reports it
+			break // whoever reads the batch reports it
 		}
-		switch {
-		case e.Time.Before(k.at):
+		if k.known(e.Time) {
 			from = len(data) - len(next)
-		case e.Time.Equal(k.at) && k.skip > 0:
-			k.skip--
-			from = len(data) - len(next)
-		case e.Time.Equal(k.at):
-			k.lines++
-		default:
-			k.at, k.lines, k.skip = e.Time, 1, 0
 		}
 		rest = next
 	}
 	return data[from:]
 }
 
-// rest is the request for what has not come yet. Lines of the last moment of each container come again and are skipped.
+// known takes in a line and says whether it came before.
+func (k *mark) known(at time.Time) bool {
+	if k.again {
+		if at.Before(k.at) {
+			return true
+		}
+		if at.Equal(k.at) && k.skip > 0 {
+			k.skip--
+			return true
+		}
+		k.again = false
+	}
+	if at.Equal(k.at) {
+		k.lines++
+	} else {
+		k.at, k.lines = at, 1
+	}
+	return false
+}
+
+// again prepares for lines of a container that come a second time, and gives the time from which to ask for them.
+func (m marks) again(id string) time.Time {
+	k, ok := m[id]
+	if !ok {
+		return time.Time{}
+	}
+	k.again, k.skip = true, k.lines
+	return k.at
+}
+
+// rest is the request for what has not come yet.
 func (m marks) rest(q *api.LogsRequest) *api.LogsRequest {
 	next := *q
 	if len(m) == 0 {
 		return &next
 	}
 	var since time.Time
-	for _, k := range m {
-		k.skip = k.lines
-		if since.IsZero() || k.at.Before(since) {
-			since = k.at
+	for id := range m {
+		if at := m.again(id); since.IsZero() || at.Before(since) {
+			since = at
 		}
 	}
 	if since.After(next.Since) {

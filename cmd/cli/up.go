@@ -5,7 +5,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -297,8 +296,3 @@ func (o *upOptions) withDependencies(services []string) []string {
 	}
 	return sortedKeys(seen)
 }
-
-const (
-	// exitGrace is how long the last lines of an ended container may take to come before its end is announced.
-	exitGrace = 400 * time.Millisecond
-)

@@ -55,7 +55,7 @@ func (c *classic) verdict(v *api.Verdict) {
 	name, ok := strings.CutPrefix(v.Object, "container ")
 	switch {
 	case !ok:
-	case v.Outcome == "keep":
+	case v.Outcome == "keep" && c.options.Operation == "up":
 		c.say(name + " is up-to-date")
 	case v.Outcome == "replace":
 		c.replaced[name] = true

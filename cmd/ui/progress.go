@@ -29,6 +29,15 @@ type ProgressOptions struct {
 	ContainersOf func(service string) []string
 }
 
+// bringsUp says whether what such a verb leaves as it is runs.
+func (o ProgressOptions) bringsUp() bool {
+	switch o.Operation {
+	case "up", "run", "start":
+		return !o.NoStart
+	}
+	return false
+}
+
 // Progress gives a display for one verb.
 func (u *UI) Progress(o ProgressOptions) Progress {
 	w := u.status()

@@ -30,7 +30,9 @@ type update struct {
 type translator struct {
 	containersOf func(service string) []string
 	// restart: stop and start are one "Restarting".
-	restart   bool
+	restart bool
+	// ups: what is kept runs.
+	ups       bool
 	replaced  map[string]bool // objects that are replaced
 	byService map[string][]string
 	created   map[string]bool
@@ -38,7 +40,7 @@ type translator struct {
 
 func newTranslator(o ProgressOptions) *translator {
 	return &translator{
-		containersOf: o.ContainersOf, restart: o.Operation == "restart",
+		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(),
 		replaced: map[string]bool{}, byService: map[string][]string{}, created: map[string]bool{},
 	}
 }
@@ -71,6 +73,9 @@ func (t *translator) verdict(v *api.Verdict, at time.Time) []update {
 	case "replace":
 		t.replaced[v.Object] = true
 	case "keep":
+		if !t.ups {
+			return nil
+		}
 		return []update{{id: title(v.Object), state: done, text: "Running", at: at}}
 	}
 	return nil

@@ -247,7 +247,7 @@ type LogsRequest struct {
 	Since, Until time.Time
 	Index        int
 	Containers   []string
-	// Attach: follow only what comes from now on (attached up), including containers that are made later.
+	// Attach: follow only what comes from now on, or from Since on (attached up), including containers that are made later.
 	Attach bool
 }
 
@@ -259,8 +259,6 @@ type LogBatch struct {
 	Service   string
 	Number    int
 	Data      []byte
-	// Ended: with Follow or Attach, the container's task has ended and all that it wrote has been sent.
-	Ended bool `json:",omitempty"`
 }
 
 type WaitRequest struct {
