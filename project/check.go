@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"berth/project/tree"
 )
 
 // problem is something that the merged model says and that can't be. Its path is one of the model; in the files
@@ -143,7 +145,7 @@ func (c *checking) build(svc types.ServiceConfig) {
 		other, known := c.AllServices()[target]
 		switch {
 		case !known:
-			c.wrong(suggestion(target, c.names()), path, "there is no service %q", target)
+			c.wrong(tree.Suggestion(target, c.names()), path, "there is no service %q", target)
 		case other.Build == nil:
 			c.wrong("it can only be a service with build", path, "the service %q isn't built", target)
 		}
@@ -162,7 +164,7 @@ func (c *checking) declared(kind, name string, path []string, known []string) {
 		return
 	}
 	allowed := fmt.Sprintf("declare it under the top-level key %ss:", kind)
-	if near := nearest(name, known); near != "" {
+	if near := tree.Nearest(name, known); near != "" {
 		allowed = fmt.Sprintf("did you mean %q? Else %s", near, allowed)
 	}
 	if kind == "volume" {
@@ -206,7 +208,7 @@ func (c *checking) whyNot(name string) string {
 	if svc, ok := c.DisabledServices[name]; ok && len(svc.Profiles) > 0 {
 		return fmt.Sprintf("it is only there with the profile %s: add --profile %s", svc.Profiles[0], svc.Profiles[0])
 	}
-	return suggestion(name, slices.DeleteFunc(c.names(), func(s string) bool { return s == c.name }))
+	return tree.Suggestion(name, slices.DeleteFunc(c.names(), func(s string) bool { return s == c.name }))
 }
 
 func (c *checking) dependencies(svc types.ServiceConfig) {

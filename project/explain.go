@@ -12,6 +12,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/template"
 	"gopkg.in/yaml.v3"
+
+	"berth/project/tree"
 )
 
 // explain finds the place in the files that an error of compose-go is about. Its errors have no positions, and some
@@ -41,8 +43,10 @@ func (in *input) explain(ctx context.Context, err error) error {
 			}
 		}
 	}
-	if out := in.checkSchema(docs); out != nil {
-		return out
+	for _, doc := range docs {
+		if fault := tree.Check(doc, in.legacy); fault != nil {
+			return in.schemaError(*fault)
+		}
 	}
 	if out := in.checkShort(docs); out != nil {
 		return out
@@ -90,8 +94,8 @@ var complaints = []complaint{
 
 func (in *input) notMapping([]string) *FileError {
 	for _, doc := range in.documents().all() {
-		if doc.root != nil && doc.root.Kind != yaml.MappingNode && doc.root.Tag != "!!null" {
-			return &FileError{File: in.shown(doc.path), Line: doc.root.Line, Column: doc.root.Column,
+		if doc.Root != nil && doc.Root.Kind != yaml.MappingNode && doc.Root.Tag != "!!null" {
+			return &FileError{File: in.shown(doc.Path), Line: doc.Root.Line, Column: doc.Root.Column,
 				Reason: "a compose file must be a mapping", Allowed: "start with services: and the services below it"}
 		}
 	}
@@ -118,14 +122,14 @@ func (in *input) unknownBase(m []string) *FileError {
 	}
 	var known []string
 	for _, doc := range docs {
-		_, services, _ := child(doc.root, "services")
-		for _, name := range mappingKeys(services) {
+		_, services, _ := tree.Child(doc.Root, "services")
+		for _, name := range tree.Keys(services) {
 			if name != m[1] || m[4] != "" {
 				known = append(known, name)
 			}
 		}
 	}
-	out.Allowed = suggestion(m[3], known)
+	out.Allowed = tree.Suggestion(m[3], known)
 	return out
 }
 
@@ -196,8 +200,8 @@ func (in *input) noSource([]string) *FileError {
 		if len(path) < 3 || path[len(path)-2] != "volumes" {
 			return false
 		}
-		_, kind, _ := child(value, "type")
-		_, source, _ := child(value, "source")
+		_, kind, _ := tree.Child(value, "type")
+		_, source, _ := tree.Child(value, "source")
 		return kind != nil && kind.Value == "bind" && (source == nil || in.plain(source.Value) == "")
 	})
 }
@@ -212,10 +216,10 @@ func (in *input) badHostIP(m []string) *FileError {
 // noTarget finds the port without a target.
 func (in *input) noTarget([]string) *FileError {
 	return in.search("a port needs a target", func(path []string, value *yaml.Node) bool {
-		if len(path) < 3 || path[len(path)-2] != "ports" || resolve(value).Kind != yaml.MappingNode {
+		if len(path) < 3 || path[len(path)-2] != "ports" || tree.Resolve(value).Kind != yaml.MappingNode {
 			return false
 		}
-		_, target, _ := child(value, "target")
+		_, target, _ := tree.Child(value, "target")
 		return target == nil
 	})
 }
@@ -247,9 +251,9 @@ func (in *input) badKey(m []string) *FileError {
 func (in *input) search(reason string, fits func(path []string, value *yaml.Node) bool) *FileError {
 	var out *FileError
 	for _, doc := range in.documents().all() {
-		walk(doc.root, nil, func(path []string, key, value *yaml.Node) bool {
+		tree.Walk(doc.Root, nil, func(path []string, key, value *yaml.Node) bool {
 			if fits(path, value) {
-				out = in.errorIn(place{doc: doc, path: path, key: key, value: value}, reason)
+				out = in.errorIn(tree.Place{Doc: doc, Path: path, Key: key, Value: value}, reason)
 			}
 			return out == nil
 		})
@@ -261,16 +265,16 @@ func (in *input) search(reason string, fits func(path []string, value *yaml.Node
 }
 
 // explainInterpolation finds the text with the variable that is missing, or that is no valid expression.
-func (in *input) explainInterpolation(docs []document, err error) error {
+func (in *input) explainInterpolation(docs []tree.Document, err error) error {
 	var out *FileError
 	for _, doc := range docs {
-		walk(doc.root, nil, func(path []string, key, value *yaml.Node) bool {
+		tree.Walk(doc.Root, nil, func(path []string, key, value *yaml.Node) bool {
 			if value.Kind != yaml.ScalarNode || value.Tag != "!!str" && !strings.Contains(value.Value, "$") {
 				return true
 			}
 			_, fault := in.substitute(value.Value, in.env.Resolve)
 			if fault != nil {
-				out = in.faultyText(place{doc: doc, path: path, key: key, value: value}, fault)
+				out = in.faultyText(tree.Place{Doc: doc, Path: path, Key: key, Value: value}, fault)
 			}
 			return out == nil
 		})
@@ -281,7 +285,7 @@ func (in *input) explainInterpolation(docs []document, err error) error {
 	return err
 }
 
-func (in *input) faultyText(at place, fault error) *FileError {
+func (in *input) faultyText(at tree.Place, fault error) *FileError {
 	var required *template.MissingRequiredError
 	if errors.As(fault, &required) {
 		out := in.errorIn(at, fmt.Sprintf("the variable %s is required, but not set or empty", required.Variable))
@@ -291,27 +295,27 @@ func (in *input) faultyText(at place, fault error) *FileError {
 		out.Allowed = fmt.Sprintf("set %s in the environment, in .env or with --env-file", required.Variable)
 		return out
 	}
-	out := in.errorIn(at, fmt.Sprintf("%q is no valid expression with variables", at.value.Value))
+	out := in.errorIn(at, fmt.Sprintf("%q is no valid expression with variables", at.Value.Value))
 	out.Allowed = "write ${NAME}, ${NAME:-default} or ${NAME:?message}, and $$ for a plain $"
 	return out
 }
 
 // explainMissing tells which key names a file that can't be read.
-func (in *input) explainMissing(docs []document, missing *fs.PathError) error {
+func (in *input) explainMissing(docs []tree.Document, missing *fs.PathError) error {
 	reason := fmt.Sprintf("%s: %v", in.shown(missing.Path), missing.Err)
 	if errors.Is(missing, fs.ErrNotExist) {
 		reason = fmt.Sprintf("there is no file %s", in.shown(missing.Path))
 	}
 	var out *FileError
 	for _, doc := range docs {
-		walk(doc.root, nil, func(path []string, key, value *yaml.Node) bool {
+		tree.Walk(doc.Root, nil, func(path []string, key, value *yaml.Node) bool {
 			if value.Kind != yaml.ScalarNode || value.Value == "" {
 				return true
 			}
 			text := in.plain(value.Value)
-			for _, dir := range []string{directoryOf(doc.path, in.dir), in.dir} {
+			for _, dir := range []string{directoryOf(doc.Path, in.dir), in.dir} {
 				if absolute(dir, text) == missing.Path {
-					out = in.errorIn(place{doc: doc, path: path, key: key, value: value}, reason)
+					out = in.errorIn(tree.Place{Doc: doc, Path: path, Key: key, Value: value}, reason)
 				}
 			}
 			return out == nil
@@ -332,7 +336,7 @@ func (in *input) errorFor(path []string, reason string) *FileError {
 		if in.legacy {
 			path = legacyPath(path)
 		}
-		out.Key = keyPath(indexed(path))
+		out.Key = tree.KeyPath(indexed(path))
 		out.Value = ""
 	}
 	return out
@@ -341,18 +345,29 @@ func (in *input) errorFor(path []string, reason string) *FileError {
 // itemFor is an error about a path, or about the item of the list there that the text speaks of.
 func (in *input) itemFor(path []string, text string) *FileError {
 	at, whole := in.locate(path...)
-	value := resolve(at.value)
+	value := tree.Resolve(at.Value)
 	if !whole || value == nil || value.Kind != yaml.SequenceNode {
 		return in.errorFor(path, plainReason(text))
 	}
 	for i, item := range value.Content {
-		name, _, _ := strings.Cut(resolve(item).Value, "=")
+		name, _, _ := strings.Cut(tree.Resolve(item).Value, "=")
 		if name != "" && strings.Contains(text, name) {
-			at = place{doc: at.doc, path: append(slices.Clone(at.path), "["+strconv.Itoa(i)+"]"), value: item}
+			at = tree.Place{Doc: at.Doc, Path: append(slices.Clone(at.Path), "["+strconv.Itoa(i)+"]"), Value: item}
 			break
 		}
 	}
 	return in.errorIn(at, plainReason(text))
+}
+
+// schemaError is an error about what breaks the schema.
+func (in *input) schemaError(f tree.Fault) *FileError {
+	err := in.errorIn(f.At, f.Reason)
+	if f.OnKey {
+		err = onKey(err, f.At)
+		err.Value = f.At.Key.Value
+	}
+	err.Allowed = f.Allowed
+	return err
 }
 
 // indexed writes the numbers in a path of compose-go as indices.

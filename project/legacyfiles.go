@@ -14,6 +14,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"berth/project/legacy"
+	"berth/project/tree"
 )
 
 // currentLine is at the start of a line of nearly every file of the current format, which then need not be parsed
@@ -22,7 +23,7 @@ var currentLine = regexp.MustCompile(`(?m)^["']?(services|networks|volumes)["']?
 
 // legacyFile is a file in the v1 format.
 type legacyFile struct {
-	document
+	tree.Document
 	services map[string]any
 }
 
@@ -43,9 +44,9 @@ func (in *input) convert(o Options) error {
 		return in.checkVersion()
 	}
 	if len(now) > 0 {
-		return &FileError{File: in.shown(old[0].path), Reason: fmt.Sprintf(
+		return &FileError{File: in.shown(old[0].Path), Reason: fmt.Sprintf(
 			"is in the v1 format, but %s is in the current one, and files of both can't be merged", in.shown(now[0])),
-			Allowed: "put all services of " + in.shown(old[0].path) + " under a top-level key services:"}
+			Allowed: "put all services of " + in.shown(old[0].Path) + " under a top-level key services:"}
 	}
 	in.legacy = true
 	c := legacyLoader{in: in, options: o, read: map[string]legacyFile{}}
@@ -55,7 +56,7 @@ func (in *input) convert(o Options) error {
 	}
 	in.configs = []types.ConfigFile{{Filename: in.configs[0].Filename, Content: []byte{}, Config: legacy.Convert(services)}}
 	in.note("", "%s: this file is in the v1 format and is converted: names with \"_\", links with variables and "+
-		"lines in /etc/hosts, the network \"bridge\"", in.shown(old[0].path))
+		"lines in /etc/hosts, the network \"bridge\"", in.shown(old[0].Path))
 	return nil
 }
 
@@ -65,7 +66,7 @@ func (in *input) checkVersion() error {
 		if !versionOne.Match(f.Content) || currentLine.Match(f.Content) {
 			continue
 		}
-		docs, err := parse(f.Filename, f.Content)
+		docs, err := tree.Parse(f.Filename, f.Content)
 		if err != nil || len(docs) == 0 {
 			continue
 		}
@@ -91,21 +92,21 @@ func readLegacy(path string, content []byte) (legacyFile, formatKind) {
 	if currentLine.Match(content) && !legacyVersion.Match(content) {
 		return legacyFile{}, currentFormat
 	}
-	docs, err := parse(path, content)
+	docs, err := tree.Parse(path, content)
 	if err != nil {
 		return legacyFile{}, currentFormat
 	}
 	if len(docs) == 0 {
 		return legacyFile{}, emptyFile
 	}
-	tree, err := docs[0].tree()
+	values, err := docs[0].Map()
 	switch {
-	case err == nil && tree == nil:
+	case err == nil && values == nil:
 		return legacyFile{}, emptyFile
-	case err != nil || len(docs) > 1 || !legacy.Recognise(tree):
+	case err != nil || len(docs) > 1 || !legacy.Recognise(values):
 		return legacyFile{}, currentFormat
 	}
-	return legacyFile{document: docs[0], services: tree}, v1Format
+	return legacyFile{Document: docs[0], services: values}, v1Format
 }
 
 // legacyVersion is a service called version.
@@ -139,7 +140,7 @@ func (c *legacyLoader) services(files []legacyFile) (map[string]any, error) {
 		}
 	}
 	for _, problem := range legacy.CheckMerged(merged) {
-		return nil, c.in.legacyError(files[len(files)-1].document, problem)
+		return nil, c.in.legacyError(files[len(files)-1].Document, problem)
 	}
 	return merged, nil
 }
@@ -147,7 +148,7 @@ func (c *legacyLoader) services(files []legacyFile) (map[string]any, error) {
 // prepare checks a file and replaces its variables.
 func (c *legacyLoader) prepare(file legacyFile) (legacyFile, error) {
 	if problems := legacy.Check(file.services); len(problems) > 0 {
-		return file, c.in.firstProblem(file.document, problems)
+		return file, c.in.firstProblem(file.Document, problems)
 	}
 	if c.options.NoInterpolate {
 		return file, nil
@@ -157,7 +158,7 @@ func (c *legacyLoader) prepare(file legacyFile) (legacyFile, error) {
 		LookupValue: details.LookupEnv, Substitute: c.in.substitute,
 	})
 	if err != nil {
-		return file, c.in.explainInterpolation([]document{file.document}, err)
+		return file, c.in.explainInterpolation([]tree.Document{file.Document}, err)
 	}
 	file.services = services
 	return file, nil
@@ -170,9 +171,9 @@ func (c *legacyLoader) extended(file legacyFile, name, dir string, chain []strin
 	if !ok || service["extends"] == nil {
 		return file.services[name], nil
 	}
-	here := file.path + "\x00" + name
+	here := file.Path + "\x00" + name
 	if slices.Contains(chain, here) {
-		return nil, c.in.legacyError(file.document, legacy.Problem{Path: []string{name, "extends"},
+		return nil, c.in.legacyError(file.Document, legacy.Problem{Path: []string{name, "extends"},
 			Reason: "the service extends itself in the end", Allowed: "remove one extends of the circle"})
 	}
 	wanted, path := extends(service["extends"])
@@ -184,14 +185,14 @@ func (c *legacyLoader) extended(file legacyFile, name, dir string, chain []strin
 			return nil, err
 		}
 		if err != nil {
-			return nil, c.in.legacyError(file.document, legacy.Problem{Path: []string{name, "extends", "file"}, Reason: err.Error()})
+			return nil, c.in.legacyError(file.Document, legacy.Problem{Path: []string{name, "extends", "file"}, Reason: err.Error()})
 		}
-		fromDir = filepath.Dir(from.path)
+		fromDir = filepath.Dir(from.Path)
 	}
 	if _, ok := from.services[wanted]; !ok {
-		return nil, c.in.legacyError(file.document, legacy.Problem{Path: []string{name, "extends"},
-			Reason:  fmt.Sprintf("there is no service %q in %s", wanted, c.in.shown(from.path)),
-			Allowed: suggestion(wanted, sortedKeys(from.services))})
+		return nil, c.in.legacyError(file.Document, legacy.Problem{Path: []string{name, "extends"},
+			Reason:  fmt.Sprintf("there is no service %q in %s", wanted, c.in.shown(from.Path)),
+			Allowed: tree.Suggestion(wanted, sortedKeys(from.services))})
 	}
 	baseDir := dir
 	if path != "" {
@@ -207,7 +208,7 @@ func (c *legacyLoader) extended(file legacyFile, name, dir string, chain []strin
 	}
 	base, problem := legacy.Base(wanted, base, fromDir)
 	if problem != nil {
-		return nil, c.in.legacyError(from.document, *problem)
+		return nil, c.in.legacyError(from.Document, *problem)
 	}
 	merged := legacy.Merge(base, service)
 	delete(merged, "extends")
@@ -236,7 +237,7 @@ func (c *legacyLoader) file(path string) (legacyFile, error) {
 		return legacyFile{}, fmt.Errorf("read %s: %w", c.in.shown(path), errors.Unwrap(err))
 	}
 	file, kind := readLegacy(path, content)
-	if _, err := parse(path, content); err != nil {
+	if _, err := tree.Parse(path, content); err != nil {
 		return legacyFile{}, c.in.yamlError(path, content, err)
 	}
 	if kind != v1Format {
@@ -255,7 +256,7 @@ func keep(lo *loader.Options) {
 }
 
 // firstProblem is the error for the problem that comes first in the file.
-func (in *input) firstProblem(doc document, problems []legacy.Problem) error {
+func (in *input) firstProblem(doc tree.Document, problems []legacy.Problem) error {
 	var errs []*FileError
 	for _, p := range problems {
 		errs = append(errs, in.legacyError(doc, p))
@@ -265,11 +266,11 @@ func (in *input) firstProblem(doc document, problems []legacy.Problem) error {
 }
 
 // legacyError places a problem in its file.
-func (in *input) legacyError(doc document, p legacy.Problem) *FileError {
+func (in *input) legacyError(doc tree.Document, p legacy.Problem) *FileError {
 	err := in.errorAt(doc, p.Path, p.Reason)
 	err.Allowed = p.Allowed
 	if p.Unknown {
-		err.Allowed = unknownKey(p.Path[len(p.Path)-1], legacy.Keys())
+		err.Allowed = tree.UnknownKey(p.Path[len(p.Path)-1], legacy.Keys())
 	}
 	return err
 }

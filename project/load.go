@@ -10,6 +10,8 @@ import (
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"berth/project/tree"
 )
 
 // Options are what the user said about the project: on the command line, and in Environ.
@@ -254,7 +256,7 @@ func (e *unknownService) Error() string { return fmt.Sprintf("no such service: %
 func (e *unknownService) InvalidParameter() {}
 
 func (e *unknownService) Hint() string {
-	if near := nearest(e.name, e.known); near != "" {
+	if near := tree.Nearest(e.name, e.known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	return "services of this project: " + strings.Join(e.known, ", ")

@@ -4,121 +4,17 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"berth/project/tree"
 )
-
-// place is a key of a mapping, or an item of a list, and its value. Key is nil for an item and for the root.
-type place struct {
-	doc   document
-	path  []string // as it is in this document: indices instead of names of items
-	key   *yaml.Node
-	value *yaml.Node
-}
-
-// resolve follows an alias to what it stands for.
-func resolve(n *yaml.Node) *yaml.Node {
-	for n != nil && n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	return n
-}
-
-// child finds a step of a path. In a list, a step is an index ("0" or "[0]") or what the item begins with or names:
-// "db" finds "- db", "- db:/data", "- db=1" and "- source: db".
-func child(n *yaml.Node, step string) (key, value *yaml.Node, name string) {
-	n = resolve(n)
-	if n == nil {
-		return nil, nil, ""
-	}
-	switch n.Kind {
-	case yaml.MappingNode:
-		return member(n, step)
-	case yaml.SequenceNode:
-		for i, item := range n.Content {
-			if strings.Trim(step, "[]") == strconv.Itoa(i) || step == "[]" && len(n.Content) == 1 || itemIs(item, step) {
-				return nil, item, "[" + strconv.Itoa(i) + "]"
-			}
-		}
-	}
-	return nil, nil, ""
-}
-
-// member finds a key of a mapping, or of one that is merged into it.
-func member(n *yaml.Node, name string) (key, value *yaml.Node, found string) {
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == name {
-			return n.Content[i], n.Content[i+1], name
-		}
-	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Tag != "!!merge" {
-			continue
-		}
-		for _, source := range mergeSources(n.Content[i+1]) {
-			if key, value, found := member(source, name); value != nil {
-				return key, value, found
-			}
-		}
-	}
-	return nil, nil, ""
-}
-
-// mergeSources are the mappings that a "<<" names.
-func mergeSources(n *yaml.Node) []*yaml.Node {
-	n = resolve(n)
-	if n == nil {
-		return nil
-	}
-	candidates := []*yaml.Node{n}
-	if n.Kind == yaml.SequenceNode {
-		candidates = n.Content
-	}
-	var sources []*yaml.Node
-	for _, c := range candidates {
-		if c = resolve(c); c != nil && c.Kind == yaml.MappingNode {
-			sources = append(sources, c)
-		}
-	}
-	return sources
-}
-
-func itemIs(item *yaml.Node, step string) bool {
-	item = resolve(item)
-	switch item.Kind {
-	case yaml.ScalarNode:
-		rest, ok := strings.CutPrefix(item.Value, step)
-		return ok && (rest == "" || strings.ContainsAny(rest[:1], ":=/"))
-	case yaml.MappingNode:
-		for _, name := range []string{"source", "path", "target"} {
-			if _, v, _ := member(item, name); v != nil && v.Value == step {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// find goes down a path as far as it leads; whole says that it led to the end.
-func (d document) find(path []string) (at place, whole bool) {
-	at = place{doc: d, value: d.root}
-	for _, step := range path {
-		key, value, name := child(at.value, step)
-		if value == nil {
-			return at, false
-		}
-		at = place{doc: d, path: append(slices.Clone(at.path), name), key: key, value: value}
-	}
-	return at, true
-}
 
 // fileSet is the documents that a project is made of, read once more to find places in them.
 type fileSet struct {
-	main     []document // in the order in which they're merged
-	included []document
-	base     map[string][]document // of extends, by path
+	main     []tree.Document // in the order in which they're merged
+	included []tree.Document
+	base     map[string][]tree.Document // of extends, by path
 }
 
 // documents parses all files of the project, those that it includes or extends as well. What can't be read or isn't
@@ -127,7 +23,7 @@ func (in *input) documents() *fileSet {
 	if in.parsed != nil {
 		return in.parsed
 	}
-	all := &fileSet{base: map[string][]document{}}
+	all := &fileSet{base: map[string][]tree.Document{}}
 	for _, path := range in.files {
 		all.main = append(all.main, in.parseFile(path)...)
 	}
@@ -139,7 +35,7 @@ func (in *input) documents() *fileSet {
 }
 
 // all are the documents in the order in which they are read.
-func (f *fileSet) all() []document {
+func (f *fileSet) all() []tree.Document {
 	all := slices.Concat(f.main, f.included)
 	for _, path := range sortedKeys(f.base) {
 		all = append(all, f.base[path]...)
@@ -147,7 +43,7 @@ func (f *fileSet) all() []document {
 	return all
 }
 
-func (in *input) parseFile(path string) []document {
+func (in *input) parseFile(path string) []tree.Document {
 	content, ok := in.content[path]
 	if !ok {
 		var err error
@@ -156,7 +52,7 @@ func (in *input) parseFile(path string) []document {
 		}
 		in.content[path] = content
 	}
-	docs, err := parse(path, content)
+	docs, err := tree.Parse(path, content)
 	if err != nil {
 		return nil
 	}
@@ -167,22 +63,22 @@ func (in *input) parseFile(path string) []document {
 const depthLimit = 20
 
 // follow adds the files that a document includes and extends.
-func (in *input) follow(all *fileSet, doc document, dir string, depth int) {
-	if doc.root == nil || depth > depthLimit {
+func (in *input) follow(all *fileSet, doc tree.Document, dir string, depth int) {
+	if doc.Root == nil || depth > depthLimit {
 		return
 	}
-	for _, path := range includes(doc.root) {
+	for _, path := range includes(doc.Root) {
 		docs := in.parseFile(absolute(dir, in.plain(path)))
 		all.included = append(all.included, docs...)
 		for _, d := range docs {
-			in.follow(all, d, filepath.Dir(d.path), depth+1)
+			in.follow(all, d, filepath.Dir(d.Path), depth+1)
 		}
 	}
-	_, services, _ := child(doc.root, "services")
+	_, services, _ := tree.Child(doc.Root, "services")
 	if in.legacy {
-		services = doc.root
+		services = doc.Root
 	}
-	for _, service := range mappingValues(services) {
+	for _, service := range tree.Values(services) {
 		_, file, _ := child2(service, "extends", "file")
 		if file == nil {
 			continue
@@ -193,7 +89,7 @@ func (in *input) follow(all *fileSet, doc document, dir string, depth int) {
 		}
 		all.base[path] = in.parseFile(path)
 		for _, d := range all.base[path] {
-			in.follow(all, d, filepath.Dir(d.path), depth+1)
+			in.follow(all, d, filepath.Dir(d.Path), depth+1)
 		}
 	}
 }
@@ -208,41 +104,29 @@ func (in *input) plain(text string) string {
 }
 
 func child2(n *yaml.Node, first, second string) (key, value *yaml.Node, name string) {
-	_, v, _ := child(n, first)
-	if v = resolve(v); v == nil || v.Kind != yaml.MappingNode {
+	_, v, _ := tree.Child(n, first)
+	if v = tree.Resolve(v); v == nil || v.Kind != yaml.MappingNode {
 		return nil, nil, ""
 	}
-	return child(v, second)
-}
-
-func mappingValues(n *yaml.Node) []*yaml.Node {
-	n = resolve(n)
-	if n == nil || n.Kind != yaml.MappingNode {
-		return nil
-	}
-	var values []*yaml.Node
-	for i := 1; i < len(n.Content); i += 2 {
-		values = append(values, n.Content[i])
-	}
-	return values
+	return tree.Child(v, second)
 }
 
 // includes are the paths of the include section.
 func includes(root *yaml.Node) []string {
-	_, list, _ := child(root, "include")
-	list = resolve(list)
+	_, list, _ := tree.Child(root, "include")
+	list = tree.Resolve(list)
 	if list == nil || list.Kind != yaml.SequenceNode {
 		return nil
 	}
 	var paths []string
 	for _, item := range list.Content {
-		item = resolve(item)
+		item = tree.Resolve(item)
 		if item.Kind == yaml.ScalarNode {
 			paths = append(paths, item.Value)
 			continue
 		}
-		_, path, _ := child(item, "path")
-		switch path = resolve(path); {
+		_, path, _ := tree.Child(item, "path")
+		switch path = tree.Resolve(path); {
 		case path == nil:
 		case path.Kind == yaml.ScalarNode:
 			paths = append(paths, path.Value)
@@ -257,31 +141,31 @@ func includes(root *yaml.Node) []string {
 
 // locate finds a path of the merged model in the files: in the last file that has it, else in what is included
 // or extended, else as far as it goes.
-func (in *input) locate(path ...string) (at place, whole bool) {
+func (in *input) locate(path ...string) (at tree.Place, whole bool) {
 	all := in.documents()
 	if len(all.main) == 0 {
-		return place{doc: document{path: in.files[0]}}, false
+		return tree.Place{Doc: tree.Document{Path: in.files[0]}}, false
 	}
 	if in.legacy {
 		path = legacyPath(path)
 	}
-	for _, docs := range [][]document{all.main, all.included} {
+	for _, docs := range [][]tree.Document{all.main, all.included} {
 		for _, doc := range slices.Backward(docs) {
-			if at, ok := doc.find(path); ok {
+			if at, ok := doc.Find(path); ok {
 				return at, true
 			}
 		}
 	}
-	for _, docs := range [][]document{all.main, all.included} {
+	for _, docs := range [][]tree.Document{all.main, all.included} {
 		for _, doc := range slices.Backward(docs) {
 			if at, ok := in.locateBase(all, doc, path, 0); ok {
 				return at, true
 			}
 		}
 	}
-	for _, docs := range [][]document{all.main, all.included} {
+	for _, docs := range [][]tree.Document{all.main, all.included} {
 		for _, doc := range docs {
-			if candidate, _ := doc.find(path); at.doc.path == "" || len(candidate.path) > len(at.path) {
+			if candidate, _ := doc.Find(path); at.Doc.Path == "" || len(candidate.Path) > len(at.Path) {
 				at = candidate
 			}
 		}
@@ -290,29 +174,29 @@ func (in *input) locate(path ...string) (at place, whole bool) {
 }
 
 // locateBase finds a path of a service in the services that it extends.
-func (in *input) locateBase(all *fileSet, doc document, path []string, depth int) (place, bool) {
+func (in *input) locateBase(all *fileSet, doc tree.Document, path []string, depth int) (tree.Place, bool) {
 	head := 2 // services.web
 	if in.legacy {
 		head = 1
 	}
 	if len(path) <= head || depth > depthLimit {
-		return place{}, false
+		return tree.Place{}, false
 	}
-	service, ok := doc.find(path[:head])
+	service, ok := doc.Find(path[:head])
 	if !ok {
-		return place{}, false
+		return tree.Place{}, false
 	}
-	_, ext, _ := child(service.value, "extends")
-	if ext = resolve(ext); ext == nil {
-		return place{}, false
+	_, ext, _ := tree.Child(service.Value, "extends")
+	if ext = tree.Resolve(ext); ext == nil {
+		return tree.Place{}, false
 	}
-	docs, name := []document{doc}, ext.Value
+	docs, name := []tree.Document{doc}, ext.Value
 	if ext.Kind == yaml.MappingNode {
-		if _, ref, _ := child(ext, "service"); ref != nil {
+		if _, ref, _ := tree.Child(ext, "service"); ref != nil {
 			name = ref.Value
 		}
-		if _, file, _ := child(ext, "file"); file != nil {
-			docs = all.base[absolute(filepath.Dir(doc.path), in.plain(file.Value))]
+		if _, file, _ := tree.Child(ext, "file"); file != nil {
+			docs = all.base[absolute(filepath.Dir(doc.Path), in.plain(file.Value))]
 			if docs == nil {
 				docs = all.base[absolute(in.dir, in.plain(file.Value))]
 			}
@@ -320,14 +204,14 @@ func (in *input) locateBase(all *fileSet, doc document, path []string, depth int
 	}
 	below := append(append(slices.Clone(path[:head-1]), name), path[head:]...)
 	for _, d := range docs {
-		if at, ok := d.find(below); ok {
+		if at, ok := d.Find(below); ok {
 			return at, true
 		}
 		if at, ok := in.locateBase(all, d, below, depth+1); ok {
 			return at, true
 		}
 	}
-	return place{}, false
+	return tree.Place{}, false
 }
 
 // legacyPath is where a path of the current model comes from in a file in the v1 format.
@@ -352,16 +236,4 @@ func legacyPath(path []string) []string {
 		path = path[:2]
 	}
 	return path
-}
-
-// keyPath writes a path as messages have it: services.web.ports[0].
-func keyPath(path []string) string {
-	var b strings.Builder
-	for _, step := range path {
-		if b.Len() > 0 && !strings.HasPrefix(step, "[") {
-			b.WriteByte('.')
-		}
-		b.WriteString(step)
-	}
-	return b.String()
 }

@@ -14,8 +14,8 @@
 // # Design
 //
 // compose-go's errors have no positions, and often no file or key. So when it fails, and only then, the files are parsed
-// once more into trees with positions: explain.go knows what its complaints are about, schema.go holds the trees against
-// its schema, locate.go finds a path of the merged model in the files that made it. Whether the parts fit together
+// once more into trees with positions: explain.go knows what its complaints are about, package tree holds the trees
+// against its schema, locate.go finds a path of the merged model in the files that made it. Whether the parts fit together
 // is checked here altogether (check.go): compose-go's check stops at whichever service it meets first, so that one file
 // gets different messages, and its search for circles takes exponential time in a graph with many ways.
 //

@@ -9,6 +9,8 @@ import (
 	"github.com/compose-spec/compose-go/v2/format"
 	"github.com/compose-spec/compose-go/v2/types"
 	"gopkg.in/yaml.v3"
+
+	"berth/project/tree"
 )
 
 // shortForms are the texts of a service that compose-go takes apart without saying where a bad one stands.
@@ -31,10 +33,10 @@ func parseDevice(s string) error {
 }
 
 // checkShort is the first text in the files that can't be taken apart, or nil.
-func (in *input) checkShort(docs []document) error {
+func (in *input) checkShort(docs []tree.Document) error {
 	var out error
 	for _, doc := range docs {
-		walk(doc.root, nil, func(path []string, key, value *yaml.Node) bool {
+		tree.Walk(doc.Root, nil, func(path []string, key, value *yaml.Node) bool {
 			n := len(path)
 			if in.legacy {
 				n++
@@ -48,7 +50,7 @@ func (in *input) checkShort(docs []document) error {
 			}
 			text := in.plain(value.Value)
 			if err := form.parse(text); err != nil {
-				placed := in.errorIn(place{doc: doc, path: path, key: key, value: value}, shortReason(path[len(path)-2], text, err))
+				placed := in.errorIn(tree.Place{Doc: doc, Path: path, Key: key, Value: value}, shortReason(path[len(path)-2], text, err))
 				placed.Allowed = form.allowed
 				out = placed
 			}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"berth/project/tree"
 )
 
 // unsupported lists the fields that berth doesn't act on, by their path; "*" stands for each key or item. A row goes
@@ -121,7 +123,7 @@ func (w *fieldWalk) below(v reflect.Value, p *pattern, path []string) {
 	if p.row >= 0 {
 		row := unsupported[p.row]
 		if row.when == nil || row.when(v) {
-			w.notices = append(w.notices, Notice{Key: keyPath(path), Text: row.text})
+			w.notices = append(w.notices, Notice{Key: tree.KeyPath(path), Text: row.text})
 		}
 	}
 	if len(p.next) == 0 {

@@ -1,53 +1,15 @@
 package project
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"regexp"
 	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"berth/project/tree"
 )
-
-// document is a file as a tree with positions.
-type document struct {
-	path string
-	root *yaml.Node // the mapping at the top, nil for an empty file
-}
-
-// parse reads the documents of a file; several in one file are rare, but allowed.
-func parse(path string, content []byte) ([]document, error) {
-	var docs []document
-	decoder := yaml.NewDecoder(bytes.NewReader(content))
-	for {
-		var node yaml.Node
-		err := decoder.Decode(&node)
-		if errors.Is(err, io.EOF) {
-			return docs, nil
-		}
-		if err != nil {
-			return docs, err
-		}
-		doc := document{path: path}
-		if len(node.Content) > 0 {
-			doc.root = node.Content[0]
-		}
-		docs = append(docs, doc)
-	}
-}
-
-// tree is a document as maps, lists and values.
-func (d document) tree() (map[string]any, error) {
-	if d.root == nil || d.root.Tag == "!!null" {
-		return nil, nil
-	}
-	var tree map[string]any
-	err := d.root.Decode(&tree)
-	return tree, err
-}
 
 // yamlPlace is the last position in a parser's message, which is where it gave up.
 var yamlPlace = regexp.MustCompile(`^(?s:.*)line (\d+)(?:, column (\d+))?: `)
@@ -98,22 +60,22 @@ const unclosed = "a bracket or a quote is not closed"
 
 // placeMerge finds the "<<" that has no mapping, since the parser's message says line 1 for all.
 func placeMerge(out *FileError, path string, content []byte) {
-	docs, err := parse(path, content)
+	docs, err := tree.Parse(path, content)
 	if err != nil {
 		return
 	}
 	for _, doc := range docs {
-		walk(doc.root, nil, func(path []string, key, value *yaml.Node) bool {
-			value = resolve(value)
+		tree.Walk(doc.Root, nil, func(path []string, key, value *yaml.Node) bool {
+			value = tree.Resolve(value)
 			if key == nil || key.Tag != "!!merge" || value.Kind == yaml.MappingNode {
 				return true
 			}
 			for _, item := range value.Content {
-				if value.Kind == yaml.SequenceNode && resolve(item).Kind == yaml.MappingNode {
+				if value.Kind == yaml.SequenceNode && tree.Resolve(item).Kind == yaml.MappingNode {
 					return true
 				}
 			}
-			out.Line, out.Column, out.Key = key.Line, key.Column, keyPath(path)
+			out.Line, out.Column, out.Key = key.Line, key.Column, tree.KeyPath(path)
 			out.Reason = "<< must stand before a mapping"
 			return false
 		})
@@ -122,48 +84,21 @@ func placeMerge(out *FileError, path string, content []byte) {
 
 // placeKey finds the key that is a list or a mapping, as "{{ name }}" of a template is.
 func placeKey(out *FileError, path string, content []byte) {
-	docs, err := parse(path, content)
+	docs, err := tree.Parse(path, content)
 	if err != nil {
 		return
 	}
 	for _, doc := range docs {
-		walk(doc.root, nil, func(path []string, key, _ *yaml.Node) bool {
+		tree.Walk(doc.Root, nil, func(path []string, key, _ *yaml.Node) bool {
 			if key == nil || key.Kind == yaml.ScalarNode || key.Kind == yaml.AliasNode {
 				return true
 			}
-			out.Line, out.Column, out.Key = key.Line, key.Column, keyPath(path[:len(path)-1])
-			out.Reason = "a key must be a text, not " + kindName(key)
+			out.Line, out.Column, out.Key = key.Line, key.Column, tree.KeyPath(path[:len(path)-1])
+			out.Reason = "a key must be a text, not " + tree.Kind(key)
 			out.Allowed = "put a text that starts with { or [ in quotes"
 			return false
 		})
 	}
-}
-
-// walk calls visit for every key and item below n, in the order of the file, until it returns false. It goes into
-// an alias's target only where that stands.
-func walk(n *yaml.Node, path []string, visit func(path []string, key, value *yaml.Node) bool) bool {
-	if n == nil {
-		return true
-	}
-	step := func(name string, key, value *yaml.Node) bool {
-		below := append(path[:len(path):len(path)], name)
-		return visit(below, key, value) && walk(value, below, visit)
-	}
-	switch n.Kind {
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			if !step(n.Content[i].Value, n.Content[i], n.Content[i+1]) {
-				return false
-			}
-		}
-	case yaml.SequenceNode:
-		for i, item := range n.Content {
-			if !step("["+strconv.Itoa(i)+"]", nil, item) {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 // yamlHint says what is usually behind an error of the parser.

@@ -1,4 +1,4 @@
-package project
+package wire
 
 import (
 	"bytes"
@@ -10,30 +10,36 @@ import (
 	"time"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// Decode reads what Encode wrote. A field that this version doesn't know is passed over.
-func Decode(data []byte) (*Project, error) {
-	p := &Project{Project: &types.Project{}}
+// Unmarshal reads what Marshal wrote into the value that to points to, which must be zero. A field that its type
+// doesn't have is passed over.
+func Unmarshal(data []byte, to any) error {
 	d := decoder{in: data, fields: map[reflect.Type]map[string]int{}}
-	err := d.value(reflect.ValueOf(p).Elem())
-	if err == nil {
-		if d.space(); d.at < len(d.in) {
-			err = d.failf("more than one value")
-		}
+	if err := d.value(reflect.ValueOf(to).Elem()); err != nil {
+		return err
 	}
-	if err != nil {
-		return nil, fmt.Errorf("decode project: %w", err)
+	if d.space(); d.at < len(d.in) {
+		return d.failf("more than one value")
 	}
-	return p, nil
+	return nil
 }
 
 type decoder struct {
 	in     []byte
 	at     int
 	fields map[reflect.Type]map[string]int
+	depth  int
+}
+
+// depthLimit is how far values may be nested; a form that goes deeper is no project, but could exhaust the stack.
+const depthLimit = 1000
+
+func (d *decoder) deeper() error {
+	if d.depth++; d.depth > depthLimit {
+		return d.failf("nested too deep")
+	}
+	return nil
 }
 
 func (d *decoder) failf(format string, args ...any) error {
@@ -146,6 +152,10 @@ func (d *decoder) object(entry func(key string) error) error {
 	if err := d.expect('{'); err != nil {
 		return err
 	}
+	if err := d.deeper(); err != nil {
+		return err
+	}
+	defer func() { d.depth-- }()
 	if d.next() == '}' {
 		d.at++
 		return nil
@@ -174,6 +184,10 @@ func (d *decoder) array(entry func() error) error {
 	if err := d.expect('['); err != nil {
 		return err
 	}
+	if err := d.deeper(); err != nil {
+		return err
+	}
+	defer func() { d.depth-- }()
 	if d.next() == ']' {
 		d.at++
 		return nil

@@ -1,8 +1,9 @@
-package project
+package tree
 
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -45,7 +46,7 @@ func (w *words) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, (*[]string)(w))
 }
 
-// openness says whether other keys are allowed: a boolean, or the rule for them.
+// openness says whether other keys are Allowed: a boolean, or the rule for them.
 type openness struct {
 	closed bool
 	rule   *rule
@@ -60,42 +61,40 @@ func (o *openness) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &o.rule)
 }
 
-// fault is what a rule has against a place.
-type fault struct {
-	at      place
-	reason  string
-	allowed string
-	key     bool // the key is to blame, not the value
+// Fault is what a rule has against a place.
+type Fault struct {
+	At      Place
+	Reason  string
+	Allowed string
+	OnKey   bool // the key is to blame, not the value
 }
 
 // checker holds a document against the schema. It differs from a validator in that it knows positions, and passes
 // over texts with variables, which may become anything.
 type checker struct {
 	defs map[string]*rule
-	doc  document
+	doc  Document
 }
 
-// checkSchema is the first place in the files that breaks the schema of the current format, or nil.
-func (in *input) checkSchema(docs []document) error {
+// Check is the first place in a document that breaks the schema of the current format, or nil. In a document of the
+// v1 format, services are at the top level and their keys are taken for known.
+func Check(doc Document, v1 bool) *Fault {
 	var root rule
 	if err := json.Unmarshal([]byte(schema.Schema), &root); err != nil {
 		return nil
 	}
-	for _, doc := range docs {
-		c := checker{defs: root.Defs, doc: doc}
-		start := &root
-		if in.legacy {
-			start = &rule{Patterns: map[string]*rule{"": {AllOf: []*rule{{Ref: "#/$defs/service"}}}}}
-			c.relax()
-		}
-		faults := c.check(place{doc: doc, value: doc.root}, start)
-		if len(faults) == 0 {
-			continue
-		}
-		slices.SortStableFunc(faults, func(a, b fault) int { return a.line() - b.line() })
-		return in.schemaError(faults[0])
+	c := checker{defs: root.Defs, doc: doc}
+	start := &root
+	if v1 {
+		start = &rule{Patterns: map[string]*rule{"": {AllOf: []*rule{{Ref: "#/$defs/service"}}}}}
+		c.relax()
 	}
-	return nil
+	faults := c.check(Place{Doc: doc, Value: doc.Root}, start)
+	if len(faults) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(faults, func(a, b Fault) int { return a.line() - b.line() })
+	return &faults[0]
 }
 
 // relax takes what only the v1 format allows for known; its own check has looked at keys before.
@@ -105,24 +104,14 @@ func (c *checker) relax() {
 	c.defs["service"] = &service
 }
 
-func (f fault) line() int {
+func (f Fault) line() int {
 	switch {
-	case f.at.key != nil:
-		return f.at.key.Line
-	case f.at.value != nil:
-		return f.at.value.Line
+	case f.At.Key != nil:
+		return f.At.Key.Line
+	case f.At.Value != nil:
+		return f.At.Value.Line
 	}
 	return 0
-}
-
-func (in *input) schemaError(f fault) *FileError {
-	err := in.errorIn(f.at, f.reason)
-	if f.key {
-		err = onKey(err, f.at)
-		err.Value = f.at.key.Value
-	}
-	err.Allowed = f.allowed
-	return err
 }
 
 func (c *checker) follow(r *rule) *rule {
@@ -133,9 +122,9 @@ func (c *checker) follow(r *rule) *rule {
 }
 
 // check lists what r has against a place.
-func (c *checker) check(at place, r *rule) []fault {
+func (c *checker) check(at Place, r *rule) []Fault {
 	r = c.follow(r)
-	value := resolve(at.value)
+	value := Resolve(at.Value)
 	if r == nil || value == nil || variable(value) {
 		return nil
 	}
@@ -150,14 +139,14 @@ func (c *checker) check(at place, r *rule) []fault {
 		want = append(want, c.follow(part).Type...)
 	}
 	if len(want) > 0 && !c.hasType(value, want) {
-		f := fault{at: at, reason: "must be " + typeNames(want) + ", not " + kindName(value)}
-		if len(at.path) == 2 && at.path[0] == "services" {
-			f.allowed = "give the service at least image: or build:"
+		f := Fault{At: at, Reason: "must be " + typeNames(want) + ", not " + Kind(value)}
+		if len(at.Path) == 2 && at.Path[0] == "services" {
+			f.Allowed = "give the service at least image: or build:"
 		}
 		if value.Tag == "!!timestamp" && slices.Contains(want, "string") {
-			f.allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
+			f.Allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
 		}
-		return []fault{f}
+		return []Fault{f}
 	}
 	switch value.Kind {
 	case yaml.MappingNode:
@@ -169,8 +158,8 @@ func (c *checker) check(at place, r *rule) []fault {
 }
 
 // checkAlternatives takes the faults of the alternative for this kind of value; all their types if there is none.
-func (c *checker) checkAlternatives(at place, value *yaml.Node, alternatives []*rule) []fault {
-	var closest []fault
+func (c *checker) checkAlternatives(at Place, value *yaml.Node, alternatives []*rule) []Fault {
+	var closest []Fault
 	var types words
 	for _, alternative := range alternatives {
 		a := c.follow(alternative)
@@ -186,39 +175,39 @@ func (c *checker) checkAlternatives(at place, value *yaml.Node, alternatives []*
 	if closest != nil {
 		return closest
 	}
-	f := fault{at: at, reason: "must be " + typeNames(types) + ", not " + kindName(value)}
+	f := Fault{At: at, Reason: "must be " + typeNames(types) + ", not " + Kind(value)}
 	if value.Tag == "!!timestamp" && slices.Contains(types, "string") {
-		f.allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
+		f.Allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
 	}
-	return []fault{f}
+	return []Fault{f}
 }
 
-func (c *checker) checkMapping(at place, value *yaml.Node, r *rule) []fault {
+func (c *checker) checkMapping(at Place, value *yaml.Node, r *rule) []Fault {
 	faults := c.checkKeys(at, value, r)
 	for _, name := range r.Required {
 		if _, v, _ := member(value, name); v == nil {
-			faults = append(faults, fault{at: at, reason: fmt.Sprintf("%s is missing", name)})
+			faults = append(faults, Fault{At: at, Reason: fmt.Sprintf("%s is missing", name)})
 		}
 	}
 	return faults
 }
 
 // checkKeys checks the keys of a mapping, and those that are merged into it.
-func (c *checker) checkKeys(at place, value *yaml.Node, r *rule) []fault {
-	var faults []fault
+func (c *checker) checkKeys(at Place, value *yaml.Node, r *rule) []Fault {
+	var faults []Fault
 	known := c.keys(r)
 	for i := 0; i+1 < len(value.Content); i += 2 {
 		key, item := value.Content[i], value.Content[i+1]
-		below := place{doc: c.doc, path: append(slices.Clone(at.path), key.Value), key: key, value: item}
+		below := Place{Doc: c.doc, Path: append(slices.Clone(at.Path), key.Value), Key: key, Value: item}
 		if key.Tag == "!!merge" {
 			for _, source := range mergeSources(item) {
 				faults = append(faults, c.checkKeys(at, source, r)...)
 			}
 			continue
 		}
-		if key.Tag != "!!str" && key.Kind == yaml.ScalarNode && len(at.path) > 0 && !strings.Contains("environment labels", at.path[len(at.path)-1]) {
-			faults = append(faults, fault{at: below, key: true, reason: fmt.Sprintf("the key %s must be a text", key.Value),
-				allowed: fmt.Sprintf("put it in quotes: %q", key.Value)})
+		if key.Tag != "!!str" && key.Kind == yaml.ScalarNode && len(at.Path) > 0 && !strings.Contains("environment labels", at.Path[len(at.Path)-1]) {
+			faults = append(faults, Fault{At: below, OnKey: true, Reason: fmt.Sprintf("the key %s must be a text", key.Value),
+				Allowed: fmt.Sprintf("put it in quotes: %q", key.Value)})
 			continue
 		}
 		sub, ok := c.keyRule(r, key.Value)
@@ -226,11 +215,11 @@ func (c *checker) checkKeys(at place, value *yaml.Node, r *rule) []fault {
 		case ok:
 			faults = append(faults, c.check(below, sub)...)
 		case closed(r) && len(known) == 0:
-			faults = append(faults, fault{at: below, key: true, reason: fmt.Sprintf("%q is not a valid name", key.Value),
-				allowed: "letters, digits, \".\", \"_\" and \"-\" are allowed in it"})
+			faults = append(faults, Fault{At: below, OnKey: true, Reason: fmt.Sprintf("%q is not a valid name", key.Value),
+				Allowed: "letters, digits, \".\", \"_\" and \"-\" are allowed in it"})
 		case closed(r):
-			faults = append(faults, fault{at: below, key: true, reason: fmt.Sprintf("unknown key %q", key.Value),
-				allowed: c.unknown(at, key.Value, item, known)})
+			faults = append(faults, Fault{At: below, OnKey: true, Reason: fmt.Sprintf("unknown key %q", key.Value),
+				Allowed: c.unknown(at, key.Value, item, known)})
 		}
 	}
 	return faults
@@ -246,31 +235,31 @@ var renamed = map[string]string{
 }
 
 // unknown is what to say of a key that the rule doesn't have.
-func (c *checker) unknown(at place, key string, value *yaml.Node, known []string) string {
+func (c *checker) unknown(at Place, key string, value *yaml.Node, known []string) string {
 	if other, ok := renamed[key]; ok && slices.Contains(known, "image") {
 		return other
 	}
-	if len(at.path) > 0 {
-		return unknownKey(key, known)
+	if len(at.Path) > 0 {
+		return UnknownKey(key, known)
 	}
-	if near := nearest(key, known); near != "" {
+	if near := Nearest(key, known); near != "" {
 		return fmt.Sprintf("did you mean %q?", near)
 	}
-	if value = resolve(value); value.Kind == yaml.MappingNode {
+	if value = Resolve(value); value.Kind == yaml.MappingNode {
 		service := c.keys(c.defs["service"])
-		for _, name := range mappingKeys(value) {
+		for _, name := range Keys(value) {
 			if slices.Contains(service, name) {
 				return fmt.Sprintf("if %s is a service, put it under the top-level key services:", key)
 			}
 		}
 	}
-	return unknownKey(key, known)
+	return UnknownKey(key, known)
 }
 
 // keys are the names that a rule knows, sorted.
 func (c *checker) keys(r *rule) []string {
 	r = c.follow(r)
-	names := sortedKeys(r.Properties)
+	names := slices.Sorted(maps.Keys(r.Properties))
 	for _, part := range r.AllOf {
 		names = append(names, c.keys(part)...)
 	}
@@ -304,15 +293,15 @@ func closed(r *rule) bool {
 	return r.Additional != nil && r.Additional.closed || r.Unevaluated != nil && r.Unevaluated.closed
 }
 
-func (c *checker) checkSequence(at place, value *yaml.Node, r *rule) []fault {
-	var faults []fault
+func (c *checker) checkSequence(at Place, value *yaml.Node, r *rule) []Fault {
+	var faults []Fault
 	seen := map[string]bool{}
 	for i, item := range value.Content {
-		below := place{doc: c.doc, path: append(slices.Clone(at.path), "["+strconv.Itoa(i)+"]"), value: item}
+		below := Place{Doc: c.doc, Path: append(slices.Clone(at.Path), "["+strconv.Itoa(i)+"]"), Value: item}
 		faults = append(faults, c.check(below, r.Items)...)
-		if scalar := resolve(item); r.Unique && scalar.Kind == yaml.ScalarNode {
+		if scalar := Resolve(item); r.Unique && scalar.Kind == yaml.ScalarNode {
 			if seen[scalar.Value] {
-				faults = append(faults, fault{at: below, reason: fmt.Sprintf("%q is there twice", scalar.Value)})
+				faults = append(faults, Fault{At: below, Reason: fmt.Sprintf("%q is there twice", scalar.Value)})
 			}
 			seen[scalar.Value] = true
 		}
@@ -320,17 +309,17 @@ func (c *checker) checkSequence(at place, value *yaml.Node, r *rule) []fault {
 	return faults
 }
 
-func (c *checker) checkScalar(at place, value *yaml.Node, r *rule) []fault {
+func (c *checker) checkScalar(at Place, value *yaml.Node, r *rule) []Fault {
 	switch {
 	case len(r.Enum) > 0 && !slices.ContainsFunc(r.Enum, func(v any) bool { return fmt.Sprint(v) == value.Value }):
 		var allowed []string
 		for _, v := range r.Enum {
 			allowed = append(allowed, fmt.Sprint(v))
 		}
-		return []fault{{at: at, reason: fmt.Sprintf("%q is not allowed", value.Value), allowed: unknownKey(value.Value, allowed)}}
+		return []Fault{{At: at, Reason: fmt.Sprintf("%q is not allowed", value.Value), Allowed: UnknownKey(value.Value, allowed)}}
 	case r.Pattern != "" && value.Tag == "!!str":
 		if ok, err := regexp.MatchString(r.Pattern, value.Value); err == nil && !ok {
-			return []fault{{at: at, reason: fmt.Sprintf("%q is not allowed", value.Value), allowed: readable(r.Pattern)}}
+			return []Fault{{At: at, Reason: fmt.Sprintf("%q is not allowed", value.Value), Allowed: readable(r.Pattern)}}
 		}
 	}
 	number, err := strconv.ParseFloat(value.Value, 64)
@@ -338,10 +327,10 @@ func (c *checker) checkScalar(at place, value *yaml.Node, r *rule) []fault {
 		return nil
 	}
 	if r.Minimum != nil && number < *r.Minimum {
-		return []fault{{at: at, reason: fmt.Sprintf("%s is less than %v", value.Value, *r.Minimum)}}
+		return []Fault{{At: at, Reason: fmt.Sprintf("%s is less than %v", value.Value, *r.Minimum)}}
 	}
 	if r.Maximum != nil && number > *r.Maximum {
-		return []fault{{at: at, reason: fmt.Sprintf("%s is more than %v", value.Value, *r.Maximum)}}
+		return []Fault{{At: at, Reason: fmt.Sprintf("%s is more than %v", value.Value, *r.Maximum)}}
 	}
 	return nil
 }
@@ -403,36 +392,4 @@ func typeNames(types words) string {
 		return strings.Join(names, "")
 	}
 	return strings.Join(names[:len(names)-1], ", ") + " or " + names[len(names)-1]
-}
-
-func kindName(n *yaml.Node) string {
-	switch {
-	case n.Kind == yaml.MappingNode:
-		return "a mapping"
-	case n.Kind == yaml.SequenceNode:
-		return "a list"
-	}
-	switch n.Tag {
-	case "!!null":
-		return "empty"
-	case "!!bool":
-		return "true or false"
-	case "!!int", "!!float":
-		return "a number"
-	case "!!timestamp":
-		return "a date"
-	}
-	return "a text"
-}
-
-func mappingKeys(n *yaml.Node) []string {
-	n = resolve(n)
-	if n == nil || n.Kind != yaml.MappingNode {
-		return nil
-	}
-	var keys []string
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		keys = append(keys, n.Content[i].Value)
-	}
-	return keys
 }
