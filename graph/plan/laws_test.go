@@ -3,6 +3,7 @@ package plan_test
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"slices"
@@ -244,6 +245,9 @@ func (h *host) holds(slot project.Slot, running bool) bool {
 // chance is true once in n times.
 func chance(r *rand.Rand, n int) bool { return r.IntN(n) == 0 }
 
+// keys gives the keys of a map in order, so that a seed always makes the same world.
+func keys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
 func pick(r *rand.Rand, from ...string) string { return from[r.IntN(len(from))] }
 
 func randomProject(r *rand.Rand) *project.Project {
@@ -268,13 +272,13 @@ func randomProject(r *rand.Rand) *project.Project {
 		}
 		if svc.NetworkMode == "" {
 			svc.Networks = map[string]*types.ServiceNetworkConfig{}
-			for key := range p.Networks {
+			for _, key := range keys(p.Networks) {
 				if chance(r, 2) {
 					svc.Networks[key] = nil
 				}
 			}
 		}
-		for key := range p.Volumes {
+		for _, key := range keys(p.Volumes) {
 			if chance(r, 3) {
 				svc.Volumes = append(svc.Volumes, types.ServiceVolumeConfig{Type: types.VolumeTypeVolume, Source: key, Target: "/" + key})
 			}
@@ -315,7 +319,7 @@ func randomDependency(r *rand.Rand, svc *types.ServiceConfig, p *types.Project, 
 func randomPolicy(r *rand.Rand, p *project.Project) plan.UpPolicy {
 	pol := plan.UpPolicy{Approved: map[string]bool{}}
 	if chance(r, 3) {
-		for name := range p.Services {
+		for _, name := range keys(p.Services) {
 			if chance(r, 2) {
 				pol.Services = append(pol.Services, name)
 			}
@@ -329,7 +333,8 @@ func randomPolicy(r *rand.Rand, p *project.Project) plan.UpPolicy {
 	pol.RenewAnonVolumes = chance(r, 5)
 	pol.RemoveOrphans = chance(r, 3)
 	pol.NoStart = chance(r, 5)
-	for _, v := range p.Volumes {
+	for _, key := range keys(p.Volumes) {
+		v := p.Volumes[key]
 		if chance(r, 2) {
 			pol.Approved["volume "+v.Name] = true
 		}
@@ -341,7 +346,8 @@ func randomPolicy(r *rand.Rand, p *project.Project) plan.UpPolicy {
 func randomHost(r *rand.Rand, p *project.Project) plan.Observed {
 	want := plan.Wanted(p)
 	have := plan.Observed{Project: p.Name, Images: map[string]string{"app": "sha256:app", "db": "sha256:db"}}
-	for key, n := range p.Networks {
+	for _, key := range keys(p.Networks) {
+		n := p.Networks[key]
 		if !chance(r, 4) {
 			have.Networks = append(have.Networks, plan.Network{Name: n.Name, Key: key, Owned: !chance(r, 12), Hash: hashOr(r, want.Networks[key])})
 		}
@@ -349,7 +355,8 @@ func randomHost(r *rand.Rand, p *project.Project) plan.Observed {
 			have.Networks = append(have.Networks, plan.Network{Name: "old_" + key, Key: key, Owned: true, Hash: "old"})
 		}
 	}
-	for key, v := range p.Volumes {
+	for _, key := range keys(p.Volumes) {
+		v := p.Volumes[key]
 		if !chance(r, 4) {
 			have.Volumes = append(have.Volumes, plan.Volume{Name: v.Name, Key: key, Owned: !chance(r, 12), Hash: hashOr(r, want.Volumes[key])})
 		}
@@ -423,7 +430,7 @@ func randomContainers(r *rand.Rand, p *project.Project, want plan.Want, have *pl
 
 // attach gives a container what it is attached to.
 func attach(r *rand.Rand, p *project.Project, have *plan.Observed, svc types.ServiceConfig, c *plan.Container) {
-	for key := range svc.Networks {
+	for _, key := range keys(svc.Networks) {
 		switch {
 		case chance(r, 12):
 		case chance(r, 4) && slices.ContainsFunc(have.Networks, func(n plan.Network) bool { return n.Name == "old_"+key }):
@@ -438,7 +445,7 @@ func attach(r *rand.Rand, p *project.Project, have *plan.Observed, svc types.Ser
 			c.Volumes = append(c.Volumes, p.Volumes[m.Source].Name)
 		}
 	}
-	for on := range svc.DependsOn {
+	for _, on := range keys(svc.DependsOn) {
 		c.Needs = append(c.Needs, on)
 	}
 	c.Needs = append(c.Needs, svc.Links...)

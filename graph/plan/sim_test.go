@@ -32,6 +32,8 @@ type host struct {
 	stopping, removing map[string]bool
 	clock              int64
 	serial             int
+	// lenient: a plan of existing containers, which cannot make up for what they lack.
+	lenient bool
 }
 
 // simulated is a container, and the name of the anonymous volume that it has.
@@ -173,6 +175,14 @@ func (h *host) do(a plan.Action) error {
 		c.State = plan.Running
 	case plan.RemoveContainer:
 		return h.remove(a)
+	case plan.KillContainer:
+		return h.stop(a.ID)
+	case plan.PauseContainer:
+		c := h.containers[a.ID]
+		if c == nil || c.State != plan.Running {
+			return fmt.Errorf("does not run")
+		}
+		c.State = plan.Paused
 	case plan.WaitFor:
 		for _, c := range h.containers {
 			if c.Slot.Service == a.Service && !c.Oneoff && c.State != plan.Running && c.State != plan.Restarting {
@@ -319,7 +329,7 @@ func (h *host) startable(c *simulated) error {
 		if count > 0 && e.Condition != types.ServiceConditionStarted && !h.waited[plan.WaitFor{Service: e.To, Condition: plan.Condition(e.Condition)}] {
 			return fmt.Errorf("nobody waited for %s to be %s", e.To, e.Condition)
 		}
-		if e.Joins() && !slices.ContainsFunc(c.Joins, func(id string) bool {
+		if e.Joins() && !h.lenient && !slices.ContainsFunc(c.Joins, func(id string) bool {
 			o := h.containers[id]
 			return o != nil && o.Slot.Service == e.To
 		}) {
@@ -345,7 +355,7 @@ func (h *host) stop(id string) error {
 		return fmt.Errorf("does not run")
 	}
 	for _, o := range h.containers {
-		if o != c && runs(o) && h.stopping[o.ID] && !o.Oneoff && (slices.Contains(o.Needs, c.Slot.Service) || slices.Contains(o.Joins, id)) {
+		if o != c && runs(o) && h.stopping[o.ID] && !o.Oneoff && (!c.Oneoff && slices.Contains(o.Needs, c.Slot.Service) || slices.Contains(o.Joins, id)) {
 			return fmt.Errorf("%s, which needs it, still runs", o.ID)
 		}
 	}
@@ -361,7 +371,7 @@ func (h *host) remove(a plan.RemoveContainer) error {
 		return fmt.Errorf("is not there")
 	case runs(c) && !a.Force:
 		return fmt.Errorf("runs")
-	case a.Volumes:
+	case a.Volumes && !h.approved["anonymous volumes"]:
 		return fmt.Errorf("takes its anonymous volumes with it")
 	}
 	delete(h.containers, a.ID)
