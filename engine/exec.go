@@ -13,6 +13,7 @@ import (
 
 	"berth/engine/api"
 	"berth/engine/container"
+	"berth/engine/logs"
 	"berth/engine/spec"
 )
 
@@ -33,6 +34,13 @@ func (e *Engine) Exec(stream api.Stream) error {
 	c, err := e.execTarget(req)
 	if err != nil {
 		return err
+	}
+	if req.Attach {
+		out := &sender{stream: stream}
+		if err := out.send(&api.Frame{Started: &api.Started{ID: c.ID, Name: c.Name}}); err != nil {
+			return err
+		}
+		return e.attach(ctx, stream, out, c, req.Stdin, logs.Query{Follow: true, FromEnd: true})
 	}
 	o := container.ExecOptions{ExecOptions: spec.ExecOptions{
 		Args: req.Command, Env: req.Env, WorkingDir: req.WorkingDir, TTY: req.TTY, Privileged: req.Privileged, Capabilities: e.host.Capabilities, Rows: req.Rows, Cols: req.Cols,

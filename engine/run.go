@@ -84,7 +84,7 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 	if err := out.send(&api.Frame{Started: &api.Started{ID: c.ID, Name: c.Name}}); err != nil || req.Detach {
 		return err
 	}
-	return e.attach(ctx, stream, out, c, req.Stdin)
+	return e.attach(ctx, stream, out, c, req.Stdin, logs.Query{Tail: -1, Follow: true})
 }
 
 // runDependencies fetches the service's image and brings up what it depends on.
@@ -189,8 +189,8 @@ func oneoffService(svc types.ServiceConfig, req *api.RunStart) (types.ServiceCon
 	return svc, nil
 }
 
-// attach joins the caller to a container's streams until it ends.
-func (e *Engine) attach(ctx context.Context, stream api.Stream, out *sender, c *container.Container, withStdin bool) error {
+// attach joins the caller to a container's streams until it ends; output says from where on.
+func (e *Engine) attach(ctx context.Context, stream api.Stream, out *sender, c *container.Container, withStdin bool, output logs.Query) error {
 	p := &containerProcess{Store: e.containers, c: c}
 	var stdin io.WriteCloser
 	if withStdin && c.Stdin {
@@ -204,7 +204,7 @@ func (e *Engine) attach(ctx context.Context, stream api.Stream, out *sender, c *
 	defer cancel()
 	go pump(ctx, stream, stdin, p)
 	done := c.Exited()
-	err := e.logReader.Read(ctx, e.containers.LogDir(c.ID), logs.Query{Tail: -1, Follow: true}, done, func(batch []byte) error {
+	err := e.logReader.Read(ctx, e.containers.LogDir(c.ID), output, done, func(batch []byte) error {
 		return sendOutput(out, batch)
 	})
 	if err != nil {

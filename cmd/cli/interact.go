@@ -22,6 +22,9 @@ type interaction struct {
 	signals <-chan os.Signal // sent on to the process
 	event   func(api.Event)
 	started func(api.Started)
+	keys    []byte // that leave the process to itself; none: ctrl-p ctrl-q
+	// keepStdin: the process is not this command's own, so the end of what is typed is not the end of its input.
+	keepStdin bool
 
 	mu sync.Mutex // a stream takes one Send at a time
 }
@@ -46,7 +49,7 @@ func (i *interaction) run(ctx context.Context) (code int, err error) {
 	detached := make(chan struct{})
 	if i.stdin {
 		go i.copyIn(detached)
-	} else {
+	} else if !i.keepStdin {
 		_ = i.send(api.Frame{CloseStdin: true})
 	}
 	go i.passSignals(ctx)
@@ -103,49 +106,54 @@ func (i *interaction) send(f api.Frame) error {
 }
 
 func (i *interaction) copyIn(detached chan<- struct{}) {
-	keys := detachKeys{}
+	keys := detachKeys{keys: []byte{ctrlP, ctrlQ}}
+	if len(i.keys) > 0 {
+		keys.keys = i.keys
+	}
 	buf := make([]byte, 32<<10)
 	for {
 		n, err := i.ui.In().Read(buf)
-		data := buf[:n]
+		data, left := buf[:n], false
 		if i.tty {
-			var left bool
-			if data, left = keys.filter(data); left {
-				close(detached)
-				return
-			}
+			data, left = keys.filter(data)
 		}
 		if len(data) > 0 && i.send(api.Frame{Stdin: data}) != nil {
 			return
 		}
+		if left {
+			close(detached)
+			return
+		}
 		if err != nil {
-			_ = i.send(api.Frame{CloseStdin: true})
+			if !i.keepStdin {
+				_ = i.send(api.Frame{CloseStdin: true})
+			}
 			return
 		}
 	}
 }
 
-// detachKeys finds ctrl-p ctrl-q in what is typed.
-type detachKeys struct{ half bool }
+// detachKeys finds the keys that leave a process to itself in what is typed.
+type detachKeys struct {
+	keys []byte
+	got  int // how many of them were typed, and are held back
+}
 
 const ctrlP, ctrlQ = 0x10, 0x11
 
-// filter gives what is to be sent on; a ctrl-p is held back until the key after it is known.
+// filter gives what is to be sent on.
 func (k *detachKeys) filter(data []byte) (out []byte, left bool) {
 	for _, b := range data {
-		switch {
-		case k.half && b == ctrlQ:
-			return out, true
-		case k.half:
-			k.half = b == ctrlP
-			out = append(out, ctrlP)
-			if !k.half {
-				out = append(out, b)
-			}
-		case b == ctrlP:
-			k.half = true
-		default:
+		if b != k.keys[k.got] {
+			out = append(out, k.keys[:k.got]...)
+			k.got = 0
+		}
+		if b != k.keys[k.got] {
 			out = append(out, b)
+			continue
+		}
+		if k.got++; k.got == len(k.keys) {
+			return out, true
 		}
 	}
 	return out, false

@@ -66,7 +66,7 @@ func newRootCommand(a *app) *cobra.Command {
 	add(root, "project",
 		newUpCommand(a), newDownCommand(a), newStartCommand(a), newStopCommand(a), newRestartCommand(a), newKillCommand(a),
 		newPauseCommand(a), newUnpauseCommand(a), newRmCommand(a), newCreateCommand(a), newScaleCommand(a), newRunCommand(a),
-		newExecCommand(a), newPsCommand(a), newLogsCommand(a), newTopCommand(a), newPortCommand(a), newImagesCommand(a),
+		newExecCommand(a), newAttachCommand(a), newPsCommand(a), newLogsCommand(a), newTopCommand(a), newPortCommand(a), newImagesCommand(a),
 		newPullCommand(a), newConfigCommand(a), newVolumesCommand(a), newWaitCommand(a), newEventsCommand(a), newPlanCommand(a))
 	add(root, "other", newLsCommand(a), newImageCommand(a), newEngineCommand(a), newVersionCommand(a))
 	root.SetHelpCommandGroupID("other")

@@ -281,6 +281,8 @@ type ExecStart struct {
 	Detach           bool
 	Privileged       bool
 	Rows, Cols       uint32
+	// Attach: no process is run; the caller is joined to the container's own, from now on. Command stays empty.
+	Attach bool `json:",omitempty"`
 }
 
 // RunStart is the first frame of a Run call: a one-off container of a service.
