@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -125,10 +127,22 @@ func (c *Client) Version(ctx context.Context) (*api.VersionResponse, error) {
 	return call[api.Empty, api.VersionResponse](ctx, c, "Version", &api.Empty{})
 }
 
-// Shutdown ends the engine.
+// Shutdown ends the engine. When it returns, the engine has let go of its state folder: the next one can be started.
 func (c *Client) Shutdown(ctx context.Context, q *api.ShutdownRequest) (*api.ShutdownResponse, error) {
-	return call[api.ShutdownRequest, api.ShutdownResponse](ctx, c, "Shutdown", q)
+	r, err := call[api.ShutdownRequest, api.ShutdownResponse](ctx, c, "Shutdown", q)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, shutdownTimeout)
+	defer cancel()
+	if err := gone(ctx, c.state); err != nil {
+		return nil, fmt.Errorf("wait for the engine's end: %w", err)
+	}
+	return r, nil
 }
+
+// shutdownTimeout is for an engine that has answered already, and only has to end.
+const shutdownTimeout = 30 * time.Second
 
 // Images lists images.
 func (c *Client) Images(ctx context.Context) (*api.ImagesResponse, error) {

@@ -33,7 +33,8 @@ var ErrNotRunning = errors.New("the engine is not running")
 
 // Client is a connection to an engine.
 type Client struct {
-	conn *grpc.ClientConn
+	conn  *grpc.ClientConn
+	state string
 	// Started says that Connect had to start the engine.
 	Started bool
 }
@@ -69,7 +70,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: conn, Started: started}, nil
+	return &Client{conn: conn, state: cfg.State, Started: started}, nil
 }
 
 // Close ends the connection.
@@ -104,9 +105,85 @@ func start(ctx context.Context, cfg Config) error {
 	if err := flock(ctx, lock); err != nil {
 		return fmt.Errorf("start the engine: wait for another one that is starting it: %w", err)
 	}
-	if ping(cfg.State) == nil {
-		return nil
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	for {
+		if ping(cfg.State) == nil {
+			return nil
+		}
+		err := launch(ctx, cfg)
+		var e *api.Error
+		if !errors.As(err, &e) || e.Class != api.ClassAlreadyExists {
+			return err
+		}
+		// A shim has started one that doesn't serve yet, or one is about to end.
+		if err := settle(ctx, cfg.State); err != nil {
+			return fmt.Errorf("start the engine: another one has its state folder and neither serves nor ends: %w", err)
+		}
 	}
+}
+
+// startTimeout bounds the wait for an engine, which has to take over what ran before.
+const startTimeout = time.Minute
+
+// settle waits until an engine serves or none holds the state folder.
+func settle(ctx context.Context, state string) error {
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for {
+		if ping(state) == nil {
+			return nil
+		}
+		if free, err := lockFree(state); err != nil || free {
+			return err
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// gone waits until no engine holds the state folder: one that was asked to end takes a moment.
+func gone(ctx context.Context, state string) error {
+	t := time.NewTicker(10 * time.Millisecond)
+	defer t.Stop()
+	for {
+		if free, err := lockFree(state); err != nil || free {
+			return err
+		}
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// lockFree says that no engine runs with a state folder. There is no asking without taking, so an engine that starts in this very
+// moment may hear that another one runs; who starts engines (start, and the shims) tries again.
+func lockFree(state string) (bool, error) {
+	f, err := os.Open(LockFile(state))
+	if errors.Is(err, os.ErrNotExist) {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	switch err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, unix.EINTR):
+		return false, nil
+	default:
+		return false, err
+	}
+}
+
+// launch starts an engine and waits until it serves.
+func launch(ctx context.Context, cfg Config) error {
 	argv, err := cfg.Daemon()
 	if err != nil {
 		return fmt.Errorf("start the engine: %w", err)
@@ -152,8 +229,6 @@ func awaitReady(ctx context.Context, ready *os.File, cmd *exec.Cmd, cfg Config) 
 		b, err := io.ReadAll(ready)
 		got <- answer{strings.TrimSpace(string(b)), err}
 	}()
-	timer := time.NewTimer(time.Minute)
-	defer timer.Stop()
 	select {
 	case a := <-got:
 		if a.text == "ok" {
@@ -168,9 +243,10 @@ func awaitReady(ctx context.Context, ready *os.File, cmd *exec.Cmd, cfg Config) 
 		}
 		return &api.Error{Class: api.ClassUnavailable, Message: "start the engine: it ended before it could serve (" + cmd.ProcessState.String() + ")",
 			HintText: "see " + LogFile(cfg.Root)}
-	case <-timer.C:
-		return &api.Error{Class: api.ClassUnavailable, Message: "start the engine: no answer within a minute", HintText: "see " + LogFile(cfg.Root)}
 	case <-ctx.Done():
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			return &api.Error{Class: api.ClassUnavailable, Message: "start the engine: no answer within " + startTimeout.String(), HintText: "see " + LogFile(cfg.Root)}
+		}
 		return ctx.Err()
 	}
 }

@@ -8,6 +8,9 @@ func Socket(state string) string { return filepath.Join(state, "engine.sock") }
 // LogFile is where an engine that was started in the background writes its log.
 func LogFile(root string) string { return filepath.Join(root, "engine.log") }
 
+// LockFile is held by the engine that runs with a state folder, until its process ends.
+func LockFile(state string) string { return filepath.Join(state, "engine.lock") }
+
 // StoppedFile exists while the engine was asked to stay down: shims don't start it again.
 func StoppedFile(state string) string { return filepath.Join(state, "stopped") }
 

@@ -196,7 +196,7 @@ func readiness(describe func(error) *api.Error) func(error) {
 
 // lockState makes sure that there is one engine per state folder.
 func lockState(state string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(state, "engine.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(client.LockFile(state), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
