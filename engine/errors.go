@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/errdefs"
 
 	"berth/engine/api"
+	"berth/engine/container"
 )
 
 // ToAPI turns an error of the engine into what travels: class, message, and the hint of whoever knew one.
@@ -41,4 +42,16 @@ func class(err error) string {
 		return api.ClassNotImplemented
 	}
 	return api.ClassUnknown
+}
+
+// withCode adds the exit code that run and exec end with where the process could not be started. Other verbs, which start
+// many, end with 1.
+func withCode(err error) error {
+	var failed *container.StartError
+	if !errors.As(err, &failed) || failed.Code == 0 {
+		return err
+	}
+	e := *ToAPI(err)
+	e.Code = failed.Code
+	return &e
 }

@@ -63,7 +63,7 @@ func (e *Engine) Exec(stream api.Stream) error {
 	}
 	x, err := e.containers.Exec(ctx, c, o)
 	if err != nil {
-		return err
+		return withCode(err)
 	}
 	e.events.Publish(c.Event("exec_start"))
 	if err := out.send(&api.Frame{Started: &api.Started{ID: x.ID, Name: c.Name}}); err != nil {

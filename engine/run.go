@@ -75,7 +75,7 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 		return err
 	}
 	if err := e.apply.Start(ctx, c); err != nil {
-		return errors.Join(err, e.apply.Remove(context.WithoutCancel(ctx), c, true, true))
+		return errors.Join(withCode(err), e.apply.Remove(context.WithoutCancel(ctx), c, true, true))
 	}
 	// The project is free for other verbs while the container runs.
 	if err := end(); err != nil {
