@@ -101,7 +101,7 @@ func (e *Engine) bringBack(name string, services []string) error {
 	if err != nil {
 		return err
 	}
-	p, err := plan.Start(v.file(), have, plan.StartPolicy{Services: services})
+	p, err := plan.Start(v.file(), have, plan.StartPolicy{Services: services, SkipMissing: true})
 	if err != nil {
 		return fmt.Errorf("plan: %w", err)
 	}

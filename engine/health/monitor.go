@@ -61,12 +61,18 @@ func (m *Monitor) Start(id string, c Config, shell []string, started time.Time) 
 	return m.start(id, c, shell, state, first)
 }
 
-// Resume takes up the probing of a container that runs since before the engine did, in the state that it had.
+// Resume takes up the probing of a container that runs since before the engine did, in the state that it had. If that
+// is only known to be "starting", it gets as long to become healthy as one that starts now.
 func (m *Monitor) Resume(id string, c Config, shell []string, s State) error {
+	now := time.Now()
 	if s.Status == Starting {
-		s.Quick = min(firstQuick, c.withDefaults().quickLimit())
+		anew, _ := Begin(c, now)
+		s.Quick = anew.Quick
+		if s.CountFrom.IsZero() {
+			s.CountFrom = anew.CountFrom
+		}
 	}
-	return m.start(id, c, shell, s, time.Now())
+	return m.start(id, c, shell, s, now)
 }
 
 func (m *Monitor) start(id string, c Config, shell []string, s State, first time.Time) error {

@@ -86,11 +86,11 @@ func TestAMonitorProbesAndTellsChanges(t *testing.T) {
 		if s, ok := m.State("db"); !ok || s.Status != health.Starting {
 			t.Errorf("state %+v, %v at the start", s, ok)
 		}
-		time.Sleep(5 * time.Second)
+		sleep(5 * time.Second)
 		p.set("db", 0)
-		time.Sleep(20 * time.Second)
+		sleep(20 * time.Second)
 		p.set("db", 3)
-		time.Sleep(30 * time.Second)
+		sleep(30 * time.Second)
 		if want := []string{"db healthy at 5.55s", "db unhealthy at 35.55s"}; !slices.Equal(c.list, want) {
 			t.Errorf("changes %v, want %v", c.list, want)
 		}
@@ -112,12 +112,12 @@ func TestAProbeThatTakesTooLongFails(t *testing.T) {
 		if err := m.Start("db", check, nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(3 * time.Second)
+		sleep(3 * time.Second)
 		s, _ := m.State("db")
 		if len(s.Log) != 1 || s.Log[0].ExitCode != -1 || !strings.Contains(s.Log[0].Output, "did not end within 2s") {
 			t.Errorf("log %+v", s.Log)
 		}
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if s, _ := m.State("db"); s.Status != health.Unhealthy {
 			t.Errorf("status %s after a minute of such probes", s.Status)
 		}
@@ -136,7 +136,7 @@ func TestAProbeThatCannotBeRunFails(t *testing.T) {
 		if err := m.Start("db", check, nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		s, _ := m.State("db")
 		if s.Status != health.Unhealthy || s.Log[0].ExitCode != -1 || s.Log[0].Output != p.err.Error() {
 			t.Errorf("state %+v", s)
@@ -153,7 +153,7 @@ func TestLongOutputIsCutAndMadeText(t *testing.T) {
 		if err := m.Start("db", check, nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		s, _ := m.State("db")
 		if want := "\uFFFD" + strings.Repeat("x", 4095) + "..."; s.Log[0].Output != want {
 			t.Errorf("output of %d bytes, beginning %.10q", len(s.Log[0].Output), s.Log[0].Output)
@@ -170,13 +170,13 @@ func TestAfterStopThereIsNoProbeAndNoWord(t *testing.T) {
 		if err := m.Start("db", check, nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(500 * time.Millisecond)
+		sleep(500 * time.Millisecond)
 		m.Stop("db")
 		if p.running != 0 {
 			t.Error("Stop returned while a probe ran")
 		}
 		m.Stop("db")
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if len(p.probes) != 1 || len(c.list) != 0 {
 			t.Errorf("probes %v, changes %v", p.probes, c.list)
 		}
@@ -195,12 +195,12 @@ func TestAnotherStartBeginsAnew(t *testing.T) {
 			if err := m.Start("db", check, nil, time.Now()); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(3 * time.Second)
+			sleep(3 * time.Second)
 		}
 		if want := []string{"db healthy at 0s", "db healthy at 3s"}; !slices.Equal(c.list, want) {
 			t.Errorf("changes %v, want %v", c.list, want)
 		}
-		time.Sleep(8 * time.Second)
+		sleep(8 * time.Second)
 		if want := []string{"db at 0s", "db at 3s", "db at 13s"}; !slices.Equal(p.probes, want) {
 			t.Errorf("probes %v, want %v", p.probes, want)
 		}
@@ -216,7 +216,7 @@ func TestResumeGoesOnInTheStateThatWas(t *testing.T) {
 		if err := m.Resume("db", check, nil, health.State{Status: health.Healthy, FailingStreak: 1}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		if want := []string{"db unhealthy at 0s"}; !slices.Equal(c.list, want) {
 			t.Errorf("changes %v, want %v", c.list, want)
 		}
@@ -224,11 +224,27 @@ func TestResumeGoesOnInTheStateThatWas(t *testing.T) {
 		if err := m.Resume("new", check, nil, health.State{Status: health.Starting, CountFrom: time.Now().Add(time.Hour)}); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(200 * time.Millisecond)
+		sleep(200 * time.Millisecond)
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		if want := []string{"db at 0s", "new at 1s", "new at 1.05s", "new at 1.15s"}; !slices.Equal(p.probes, want) {
 			t.Errorf("probes %v, want %v", p.probes, want)
+		}
+	})
+}
+
+func TestResumeOfAnUnknownStateGivesTimeToBecomeHealthy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newProber(), &changes{began: time.Now()}
+		m := health.NewMonitor(p, 0, c.add)
+		defer m.Close()
+		p.set("db", 1)
+		if err := m.Resume("db", check, nil, health.State{Status: health.Starting}); err != nil {
+			t.Fatal(err)
+		}
+		sleep(time.Minute)
+		if want := []string{"db unhealthy at 20s"}; !slices.Equal(c.list, want) {
+			t.Errorf("changes %v, want %v", c.list, want)
 		}
 	})
 }
@@ -251,7 +267,7 @@ func TestTheLimitOfProbesHoldsAndWaitingCostsNoTimeout(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(6 * time.Second)
+		sleep(6 * time.Second)
 		m.Close()
 		if p.most != 2 {
 			t.Errorf("%d probes at a time, want 2", p.most)
@@ -272,14 +288,20 @@ func TestAfterCloseNothingIsProbed(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(100 * time.Millisecond)
+		sleep(100 * time.Millisecond)
 		m.Close()
 		if err := m.Start("late", check, nil, time.Now()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if len(p.probes) != 1 || p.running != 0 {
 			t.Errorf("probes %v, %d running", p.probes, p.running)
 		}
 	})
+}
+
+// sleep lets time pass, and all that happens meanwhile come to rest.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }

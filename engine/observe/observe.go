@@ -28,7 +28,7 @@ type Host struct {
 // Project reads all that belongs to a project by its labels, and what p names beside that (external networks,
 // images). p is nil where the user has no files.
 func (h Host) Project(ctx context.Context, name string, p *project.Project) (plan.Observed, error) {
-	o := plan.Observed{Images: map[string]string{}}
+	o := plan.Observed{Project: name, Images: map[string]string{}}
 	for _, c := range h.Containers.List(func(c *container.Container) bool { return c.Project == name }) {
 		o.Containers = append(o.Containers, Container(c))
 	}

@@ -88,7 +88,7 @@ type policy struct {
 	Services                                         []string
 	NoDeps, NoStart, Wait, RenewAnonVolumes, Oneoffs bool
 	RemoveOrphans, Volumes, Stop, Legacy             bool
-	IncludeDeps, IgnoreFailures                      bool
+	IncludeDeps, IgnoreFailures, SkipMissing         bool
 	Recreate, RecreateDeps                           plan.Recreate
 	Approved                                         []string
 	Pull, Signal                                     string
@@ -193,7 +193,7 @@ func (in input) verb(t *testing.T, verb string) (plan.Plan, error) {
 	case "stop":
 		return plan.Stop(in.project, in.host, plan.StopPolicy{Services: y.Services, Oneoffs: y.Oneoffs, Timeout: y.Timeout})
 	case "start":
-		return plan.Start(in.project, in.host, plan.StartPolicy{Services: y.Services, Wait: y.Wait})
+		return plan.Start(in.project, in.host, plan.StartPolicy{Services: y.Services, Wait: y.Wait, SkipMissing: y.SkipMissing})
 	case "restart":
 		return plan.Restart(in.project, in.host, plan.RestartPolicy{Services: y.Services, NoDeps: y.NoDeps, Timeout: y.Timeout})
 	case "kill":

@@ -42,6 +42,8 @@ type DownPolicy struct {
 type StartPolicy struct {
 	Services []string // none: all
 	Wait     bool     // end with a WaitFor for every service
+	// SkipMissing leaves out services that have no container, which is an error else.
+	SkipMissing bool
 }
 
 // StopPolicy is what the user asked of stop.

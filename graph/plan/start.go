@@ -21,7 +21,7 @@ func Start(p *project.Project, have Observed, pol StartPolicy) (Plan, error) {
 	}
 	u := existing(p, g, have, UpPolicy{Wait: pol.Wait}, names)
 	for _, s := range u.inOrder {
-		if len(s.slots) == 0 && s.cfg.GetScale() > 0 && s.cfg.Provider == nil {
+		if len(s.slots) == 0 && s.cfg.GetScale() > 0 && s.cfg.Provider == nil && !pol.SkipMissing {
 			return Plan{}, &NoContainerError{Project: projectName(p, have), Service: s.name}
 		}
 		for _, sl := range s.slots {
