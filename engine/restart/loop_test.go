@@ -60,13 +60,13 @@ func TestALoopStartsWhatHasEndedWhenItIsTime(t *testing.T) {
 		if d := l.Exited("a", always, restart.Exit{Code: 1}); !d.Restart || !l.Pending("a") {
 			t.Errorf("decision %+v, pending %v", d, l.Pending("a"))
 		}
-		time.Sleep(150 * time.Millisecond)
+		sleep(150 * time.Millisecond)
 		if l.Pending("a") {
 			t.Error("pending after the start")
 		}
 		l.Exited("a", always, restart.Exit{Code: 1})
 		l.Exited("b", always, restart.Exit{})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if got, want := s.list(), []string{"a at 100ms", "b at 250ms", "a at 350ms"}; !slices.Equal(got, want) {
 			t.Errorf("starts %v, want %v", got, want)
 		}
@@ -83,7 +83,7 @@ func TestWhatIsNotRestartedIsForgotten(t *testing.T) {
 		defer l.Close()
 		once := restart.Policy{Mode: restart.OnFailure, MaxAttempts: 1}
 		l.Exited("a", once, restart.Exit{Code: 1})
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		if d := l.Exited("a", once, restart.Exit{Code: 1}); d.Restart || l.Pending("a") {
 			t.Errorf("decision %+v", d)
 		}
@@ -104,13 +104,13 @@ func TestStoppedTakesTheStartBack(t *testing.T) {
 		l.Exited("ahead", always, restart.Exit{Code: 1})
 		l.Stopped("ahead")
 		l.Exited("under way", always, restart.Exit{Code: 1})
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		if !l.Pending("under way") {
 			t.Error("a start under way doesn't count as pending")
 		}
 		l.Stopped("under way")
 		l.Stopped("never heard of")
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if got, want := s.list(), []string{"under way at 100ms"}; !slices.Equal(got, want) {
 			t.Errorf("starts %v, want %v", got, want)
 		}
@@ -130,7 +130,7 @@ func TestStartedBeginsANewHistory(t *testing.T) {
 		defer l.Close()
 		for range 3 {
 			l.Exited("a", always, restart.Exit{Code: 1})
-			time.Sleep(time.Second)
+			sleep(time.Second)
 		}
 		l.Started("a")
 		before := time.Now()
@@ -146,7 +146,7 @@ func TestAStartThatFailsIsTriedAgainWithBackOff(t *testing.T) {
 		var outcomes []restart.Outcome
 		l := restart.NewLoop(s, func(o restart.Outcome) { outcomes = append(outcomes, o) })
 		l.Exited("a", restart.Policy{Mode: restart.OnFailure}, restart.Exit{Code: 1})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		l.Close()
 		if got, want := s.list(), []string{"a at 100ms", "a at 300ms", "a at 700ms", "a at 1.5s"}; !slices.Equal(got, want) {
 			t.Errorf("starts %v, want %v", got, want)
@@ -168,9 +168,9 @@ func TestAContainerThatEndsBeforeItsStartHasReturned(t *testing.T) {
 		l := restart.NewLoop(s, nil)
 		defer l.Close()
 		l.Exited("a", always, restart.Exit{Code: 1})
-		time.Sleep(200 * time.Millisecond) // the start is half done
+		sleep(200 * time.Millisecond) // the start is half done
 		l.Exited("a", always, restart.Exit{Code: 1})
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if got, want := s.list(), []string{"a at 100ms", "a at 400ms"}; !slices.Equal(got, want) {
 			t.Errorf("starts %v, want %v", got, want)
 		}
@@ -185,7 +185,7 @@ func TestCloseStartsNothingMoreAndWaits(t *testing.T) {
 		s := &starter{began: time.Now(), takes: time.Hour}
 		l := restart.NewLoop(s, nil)
 		l.Exited("under way", always, restart.Exit{})
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		l.Exited("ahead", always, restart.Exit{})
 		l.Close()
 		if s.broken != 1 {
@@ -194,7 +194,7 @@ func TestCloseStartsNothingMoreAndWaits(t *testing.T) {
 		if d := l.Exited("late", always, restart.Exit{}); d.Restart {
 			t.Errorf("decision after Close: %+v", d)
 		}
-		time.Sleep(time.Hour)
+		sleep(time.Hour)
 		if got, want := s.list(), []string{"under way at 100ms"}; !slices.Equal(got, want) {
 			t.Errorf("starts %v, want %v", got, want)
 		}
@@ -221,10 +221,16 @@ func TestAContainerIsRestartedAgainAndAgain(t *testing.T) {
 		defer l.Close()
 		for range 2000 {
 			l.Exited("a", always, restart.Exit{Code: 1, Ran: 20 * time.Second})
-			time.Sleep(20 * time.Second)
+			sleep(20 * time.Second)
 		}
 		if got := len(s.list()); got != 2000 {
 			t.Errorf("%d starts, want 2000", got)
 		}
 	})
+}
+
+// sleep lets time pass, and all that happens meanwhile come to rest.
+func sleep(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
 }
