@@ -286,3 +286,32 @@ func (sl *slot) isMade() bool { return sl.outcome == OutcomeCreate || sl.outcome
 
 // runs reports whether a container has a process, or will have one again without anybody's doing.
 func runs(c *Container) bool { return c.State == Running || c.State == Paused || c.State == Restarting }
+
+// checkAttached makes sure that nothing runs on a network or volume that is replaced but what the plan replaces
+// or removes.
+func (u *up) checkAttached() error {
+	going := map[string]bool{}
+	for _, s := range u.inOrder {
+		for _, sl := range s.slots {
+			if sl.have != nil && sl.isMade() {
+				going[sl.have.ID] = true
+			}
+		}
+		for _, x := range s.surplus {
+			going[x.ID] = true
+		}
+	}
+	for _, c := range u.orphans {
+		going[c.ID] = true
+	}
+	for i := range u.have.Containers {
+		c := &u.have.Containers[i]
+		if going[c.ID] || !runs(c) {
+			continue
+		}
+		if r := u.attachedTo(c, OutcomeReplace); r != nil {
+			return &InUseError{Kind: r.kind, Name: r.name, Container: c.Name}
+		}
+	}
+	return nil
+}
