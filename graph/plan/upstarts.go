@@ -1,7 +1,6 @@
 package plan
 
 import (
-
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"berth/graph"

@@ -29,6 +29,7 @@ func newOrdering(u *up) *ordering {
 	return &ordering{up: u, stops: map[string]*node{}, removes: map[string]*node{}, waits: map[WaitFor]*node{}}
 }
 
+// ordering is the second pass of one planning: the steps so far, and where to find them.
 type ordering struct {
 	*up
 	b       builder
