@@ -6,13 +6,17 @@ VERSION  := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev
 # Stamped into all three programs. Nothing else of the checkout is (-trimpath, -buildvcs=false), so that a
 # program whose sources are the same is the same, byte by byte, and isn't compressed again.
 LDFLAGS  := -s -w -X berth/engine/api.Version=$(VERSION)
-GOBUILD  := $(GO) build -trimpath -buildvcs=false
+GOBUILD  := $(GO) build -buildvcs=false
 PARTS    := bin/parts
 PAYLOAD  := cmd/berth/payload/files
 # runc needs cgo for its seccomp filter, and must not need the host's libraries.
 RUNCTAGS := seccomp netgo osusergo urfave_cli_no_docs
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LINTBIN  := bin/tools/golangci-lint-$(lastword $(subst @, ,$(LINT)))
+
+# One way of compiling for builds, tests and tools: what the one has compiled, the others find in Go's cache.
+export GOFLAGS := -trimpath $(GOFLAGS)
+export CGO_ENABLED := 0
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo test unit scenarios bench lint clean install
@@ -24,11 +28,11 @@ help: ## Say what there is (this)
 build: ## Build bin/berth, the one file
 	@.ci/packages build
 	@mkdir -p $(PARTS)
-	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o $(PARTS)/berthd ./cmd/berthd
-	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o $(PARTS)/berth-shim ./cmd/berth-shim
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(PARTS)/berthd ./cmd/berthd
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(PARTS)/berth-shim ./cmd/berth-shim
 	CGO_ENABLED=1 $(GOBUILD) -tags '$(RUNCTAGS)' -ldflags '-s -w -extldflags -static' -o $(PARTS)/runc github.com/opencontainers/runc
 	$(GO) run ./cmd/berth/payload/pack -out $(PAYLOAD) $(PARTS)/berthd $(PARTS)/berth-shim $(PARTS)/runc
-	CGO_ENABLED=0 $(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/berth ./cmd/berth
+	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/berth ./cmd/berth
 	@ls -l bin/berth | awk '{ printf "built bin/berth, %.0f MB: the only file to copy to another host\n", $$5 / 1e6 }'
 
 demo: build ## Build, and bring up samples/hello

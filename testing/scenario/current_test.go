@@ -112,9 +112,9 @@ func TestCurrentFileStartsInDeclaredOrder(t *testing.T) {
 	}
 
 	s.Step("up again changes nothing")
-	before := f.Must("ps", "-q").Lines()
+	before := f.Must("ps", "-a", "-q").Lines()
 	f.Must("up", "-d")
-	if after := f.Must("ps", "-q").Lines(); !slices.Equal(before, after) {
+	if after := f.Must("ps", "-a", "-q").Lines(); !slices.Equal(before, after) {
 		t.Errorf("containers before %q, after %q", before, after)
 	}
 
