@@ -85,7 +85,9 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 	if err != nil {
 		return nil, err
 	}
-	t.output.start()
+	if err := t.output.start(); err != nil {
+		s.log.Error("no log is kept", "error", err)
+	}
 	return resp, nil
 }
 

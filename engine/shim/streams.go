@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"os"
 	"os/exec"
 	"slices"
@@ -29,18 +28,18 @@ const (
 // place where runc's own streams, and so the container's, can be given to it.
 type streams struct {
 	runc.ProcessMonitor
-	log  *slog.Logger
-	pool logs.ChunkPool
+	log    *slog.Logger
+	poller *poller
 
 	mu      sync.Mutex
 	pending map[string]*output // by container, while runc creates it
 }
 
 func newStreams(log *slog.Logger) *streams {
-	return &streams{log: log, pending: map[string]*output{}}
+	return &streams{log: log, poller: newPoller(log), pending: map[string]*output{}}
 }
 
-// output is where a container's output goes. Its pumps end with the container's end of the pipes, or with close.
+// output is where a container's output goes. Its pumps end with the container's ends of the pipes, or with close.
 // A nil output does nothing.
 type output struct {
 	id       string
@@ -141,14 +140,7 @@ func (o *output) addPump(s *streams, stream logs.Stream) error {
 	if err := unix.SetNonblock(p[0], true); err != nil {
 		return errors.Join(err, unix.Close(p[0]), unix.Close(p[1]))
 	}
-	o.pumps = append(o.pumps, &pump{
-		streams: s,
-		stream:  stream,
-		log:     o.log,
-		id:      o.id,
-		near:    os.NewFile(uintptr(p[0]), "output"),
-		done:    make(chan struct{}),
-	})
+	o.pumps = append(o.pumps, s.poller.newPump(p[0], o.id, stream, o.log))
 	o.far = append(o.far, os.NewFile(uintptr(p[1]), "output"))
 	return nil
 }
@@ -160,14 +152,16 @@ func (o *output) release() {
 	o.far = nil
 }
 
-func (o *output) start() {
+func (o *output) start() error {
 	if o == nil {
-		return
+		return nil
 	}
 	for _, p := range o.pumps {
-		p.started = true
-		go p.run()
+		if err := p.start(); err != nil {
+			return fmt.Errorf("read output of %q: %w", o.id, err)
+		}
 	}
+	return nil
 }
 
 // drain returns when all that the container wrote before it exited is in the log.
@@ -198,95 +192,9 @@ func (o *output) close() {
 	}
 	o.release()
 	for _, p := range o.pumps {
-		p.near.Close()
-		if p.started {
-			<-p.done
-		}
+		p.close()
 	}
 	if o.log != nil {
 		o.log.Close()
 	}
-}
-
-// pump moves what comes out of one pipe to the log.
-type pump struct {
-	streams *streams
-	stream  logs.Stream
-	log     *logs.Writer
-	id      string
-	near    *os.File
-	started bool
-	done    chan struct{}
-
-	mu     sync.Mutex // held over a read and its write, so that what was read is in the log in order
-	failed bool       // a write error was reported
-}
-
-func (p *pump) run() {
-	defer close(p.done)
-	raw, err := p.near.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Read(func(fd uintptr) bool { return p.move(int(fd), math.MaxInt) })
-}
-
-// empty moves what is in the pipe now, and not what a process outside the container goes on to write. The goroutine of
-// run waits for more meanwhile, or moves as well.
-func (p *pump) empty() {
-	raw, err := p.near.SyscallConn()
-	if err != nil {
-		return
-	}
-	_ = raw.Control(func(fd uintptr) {
-		if n, err := unix.IoctlGetInt(int(fd), unix.TIOCINQ); err == nil && n > 0 {
-			p.move(int(fd), n)
-		}
-	})
-	// What run has taken out of the pipe it puts into the log before it lets go.
-	p.mu.Lock()
-	defer p.mu.Unlock()
-}
-
-// move reads until nothing is left for now, or about most bytes were moved, and says whether the pipe has ended. It
-// borrows room only while there is something to read.
-func (p *pump) move(fd, most int) (ended bool) {
-	for most > 0 {
-		n, again, ended := p.step(fd)
-		if !again {
-			return ended
-		}
-		most -= n
-	}
-	return false
-}
-
-// step does one read and one write.
-func (p *pump) step(fd int) (n int, again, ended bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := p.streams.pool.Get()
-	defer p.streams.pool.Put(c)
-	n, err := unix.Read(fd, c.Space())
-	switch {
-	case err == unix.EINTR:
-		return 0, true, false
-	case err == unix.EAGAIN:
-		return 0, false, false
-	case err != nil || n == 0:
-		return 0, false, true
-	}
-	p.keep(c, n)
-	return n, true, false
-}
-
-func (p *pump) keep(c *logs.Chunk, n int) {
-	if p.log == nil {
-		return
-	}
-	err := p.log.WriteChunk(p.stream, c, n)
-	if err != nil && !p.failed {
-		p.streams.log.Error("log of container", "id", p.id, "error", err)
-	}
-	p.failed = err != nil
 }
