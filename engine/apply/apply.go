@@ -165,8 +165,13 @@ func (s *Session) pull(ctx context.Context, do plan.PullImage) error {
 
 func (s *Session) createVolume(ctx context.Context, do plan.CreateVolume) error {
 	v := s.Project.Volumes[do.Key]
+	owner := s.Project.Name
+	if s.Project.Legacy {
+		// Volumes of v1-format files belong to no project: down -v of one must not take what others share.
+		owner = ""
+	}
 	_, err := s.cfg.Volumes.Ensure(ctx, local.Spec{
-		Name: do.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Project: s.Project.Name, Key: do.Key,
+		Name: do.Name, Driver: v.Driver, DriverOpts: v.DriverOpts, Project: owner, Key: do.Key,
 		Labels: s.Project.VolumeLabels(do.Key, s.cfg.Version),
 	})
 	return err

@@ -418,12 +418,13 @@ func (m *making) namespaces(in *spec.Input) error {
 			*n.into, *n.join = "/proc/self/ns/"+spec.Namespace(n.key), c.ID
 			r.Joins = append(r.Joins, c.ID)
 			if n.key == "ipc" {
-				in.Shm = filepath.Join(m.cfg.State, "containers", c.ID, "shm")
+				in.Shm = c.Shm
 			}
 		}
 	}
 	if m.svc.Ipc == "shareable" {
-		in.Shm = filepath.Join(m.cfg.State, "containers", r.ID, "shm")
+		r.Shm, r.ShmBytes = filepath.Join(m.cfg.State, "containers", r.ID, "shm"), int64(m.svc.ShmSize)
+		in.Shm = r.Shm
 	}
 	if m.svc.Uts == "host" {
 		in.UTS = spec.HostNamespace

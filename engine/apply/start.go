@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"time"
 
@@ -71,6 +70,9 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 		if err := a.mountVolume(ctx, m); err != nil {
 			return err
 		}
+	}
+	if err := mountShm(c); err != nil {
+		return err
 	}
 	if err := a.attach(ctx, c); err != nil {
 		return err
@@ -242,6 +244,9 @@ func (a *Applier) Remove(ctx context.Context, c *container.Container, force, rem
 	if err := a.markStopped(c); err != nil {
 		return err
 	}
+	if err := unmountShm(c); err != nil {
+		return fmt.Errorf("remove container %q: %w", c.Name, err)
+	}
 	if err := a.cfg.Containers.Remove(ctx, c); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
@@ -291,6 +296,3 @@ func (a *Applier) releaseBridge(ctx context.Context, c *container.Container) err
 	}
 	return nil
 }
-
-// removeFile removes a file that may be gone.
-func removeFile(path string) error { return ignoreNotExist(os.Remove(path)) }

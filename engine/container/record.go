@@ -54,6 +54,9 @@ type Record struct {
 	Joins    []string // ids of containers whose namespaces or volumes are used
 	JoinPID  string   // id of the container whose pid namespace is joined
 	JoinIPC  string
+	// Shm is the host's folder of a /dev/shm that other containers can join (ipc: shareable), "" for one of its own.
+	Shm      string
+	ShmBytes int64
 
 	StopSignal string
 	StopGrace  time.Duration
