@@ -129,7 +129,7 @@ func openMarked(path string) (*os.File, error) {
 	var st unix.Stat_t
 	for {
 		err = unix.Flock(int(f.Fd()), unix.LOCK_SH)
-		if err != unix.EINTR {
+		if !errors.Is(err, unix.EINTR) {
 			break
 		}
 	}

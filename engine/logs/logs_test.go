@@ -451,7 +451,7 @@ func TestFollowEnds(t *testing.T) {
 		dir := t.TempDir()
 		write(t, openWriter(t, dir, logs.Options{}), logs.Stdout, "a\n")
 		gone := errors.New("gone")
-		if err := logs.Read(t.Context(), dir, logs.Query{Tail: -1, Follow: true}, nil, func([]byte) error { return gone }); err != gone {
+		if err := logs.Read(t.Context(), dir, logs.Query{Tail: -1, Follow: true}, nil, func([]byte) error { return gone }); !errors.Is(err, gone) {
 			t.Error(err)
 		}
 	})

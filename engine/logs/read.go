@@ -32,15 +32,13 @@ type Reader struct {
 }
 
 // Close ends the watch; calls under way return with an error.
-func (r *Reader) Close() error {
+func (r *Reader) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.watch == nil {
-		return nil
+	if r.watch != nil {
+		r.watch.close()
+		r.watch = nil
 	}
-	err := r.watch.close()
-	r.watch = nil
-	return err
 }
 
 func (r *Reader) watcher() (*watch, error) {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"sort"
 	"time"
@@ -220,8 +221,11 @@ func (r *cursor) tail(n int, end position) (position, error) {
 			continue
 		}
 		f, err := os.Open(segmentPath(r.dir, r.seqs[i]))
+		if errors.Is(err, fs.ErrNotExist) {
+			break // rotated away: what there is begins later
+		}
 		if err != nil {
-			return at, nil // rotated away: what there is begins later
+			return position{}, err
 		}
 		off := end.off
 		if r.seqs[i] < end.seq {

@@ -38,9 +38,9 @@ func newWatch() (*watch, error) {
 	return w, nil
 }
 
-func (w *watch) close() error {
+func (w *watch) close() {
 	w.cancel()
-	return w.f.Close()
+	_ = w.f.Close()
 }
 
 // add has changed called when something in dir is written or made, until remove is called.

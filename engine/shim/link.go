@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -27,6 +28,8 @@ const (
 	backoffMost  = 30 * time.Second
 	// sendTimeout bounds one delivery; an engine that is starting accepts before it answers.
 	sendTimeout = 10 * time.Second
+	// sendTries is how often an engine that is there may refuse an event.
+	sendTries = 5
 	// queueMost bounds what is kept for an engine that is away. Exits are few: it is the engine that restarts.
 	queueMost = 4096
 )
@@ -209,22 +212,10 @@ func jitter(n int) time.Duration {
 func (l *link) use(conn net.Conn) {
 	ended := make(chan struct{})
 	client := ttrpc.NewClient(conn, ttrpc.WithOnClose(func() { close(ended) }))
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	l.setUp(true)
 	defer l.setUp(false)
-	service := ttrpcevents.NewTTRPCEventsClient(client)
-	for {
-		for e := l.first(); e != nil; e = l.first() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), sendTimeout)
-			_, err := service.Forward(ctx, &ttrpcevents.ForwardRequest{Envelope: e})
-			cancel()
-			if err != nil {
-				l.log.Warn("deliver an event", "topic", e.Topic, "error", err)
-				l.pause()
-				return
-			}
-			l.sent(e)
-		}
+	for l.deliver(ttrpcevents.NewTTRPCEventsClient(client), ended) {
 		select {
 		case <-l.more:
 		case <-ended:
@@ -233,6 +224,43 @@ func (l *link) use(conn net.Conn) {
 		case <-l.ctx.Done():
 			return
 		}
+	}
+	l.pause()
+}
+
+// deliver sends what is queued, in order. It gives up an event only that the engine refuses again and again.
+func (l *link) deliver(service ttrpcevents.TTRPCEventsService, ended <-chan struct{}) (connected bool) {
+	for tries := 1; ; {
+		e := l.first()
+		if e == nil {
+			return true
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(l.ctx), sendTimeout)
+		_, err := service.Forward(ctx, &ttrpcevents.ForwardRequest{Envelope: e})
+		cancel()
+		switch {
+		case err == nil:
+			l.sent(e)
+			tries = 1
+			continue
+		case isClosed(ended) || errors.Is(err, ttrpc.ErrClosed) || errors.Is(err, context.DeadlineExceeded):
+			return false
+		}
+		l.log.Warn("deliver an event", "topic", e.Topic, "try", tries, "error", err)
+		if tries++; tries > sendTries {
+			l.sent(e)
+			tries = 1
+		}
+		l.pause()
+	}
+}
+
+func isClosed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
 	}
 }
 

@@ -225,7 +225,7 @@ func (p *pump) close() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fd >= 0 {
-		unix.Close(p.fd) // and with it what the kernel was asked for
+		_ = unix.Close(p.fd) // and with it what the kernel was asked for
 		p.fd = -1
 	}
 	if !p.ended {

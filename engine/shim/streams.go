@@ -147,7 +147,7 @@ func (o *output) addPump(s *streams, stream logs.Stream) error {
 
 func (o *output) release() {
 	for _, f := range o.far {
-		f.Close()
+		_ = f.Close()
 	}
 	o.far = nil
 }
@@ -195,6 +195,6 @@ func (o *output) close() {
 		p.close()
 	}
 	if o.log != nil {
-		o.log.Close()
+		_ = o.log.Close()
 	}
 }

@@ -41,7 +41,7 @@ func redirect(udp, tcp uint16) error {
 	if err != nil {
 		return fmt.Errorf("redirect port 53: %w", err)
 	}
-	defer c.CloseLasting()
+	defer func() { _ = c.CloseLasting() }()
 	c.AddTable(resolverTable())
 	c.DelTable(resolverTable())
 	table := c.AddTable(resolverTable())
@@ -112,7 +112,7 @@ func undirect() error {
 	if err != nil {
 		return err
 	}
-	defer c.CloseLasting()
+	defer func() { _ = c.CloseLasting() }()
 	c.DelTable(resolverTable())
 	return c.Flush()
 }

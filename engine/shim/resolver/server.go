@@ -113,10 +113,10 @@ func (s *server) start() {
 
 func (s *server) closeSockets() {
 	if s.udp != nil {
-		s.udp.Close()
+		_ = s.udp.Close()
 	}
 	if s.tcp != nil {
-		s.tcp.Close()
+		_ = s.tcp.Close()
 	}
 }
 
@@ -218,13 +218,13 @@ func (s *server) serveTCP() {
 		}
 		if s.conns.Add(1) > tcpMost {
 			s.conns.Add(-1)
-			conn.Close()
+			_ = conn.Close()
 			continue
 		}
 		go func() {
 			defer s.conns.Add(-1)
-			defer conn.Close()
-			defer context.AfterFunc(s.ctx, func() { conn.Close() })()
+			defer func() { _ = conn.Close() }()
+			defer context.AfterFunc(s.ctx, func() { _ = conn.Close() })()
 			s.serveConn(conn)
 		}()
 	}
