@@ -1,18 +1,18 @@
 package apply
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
 
 	"berth/engine/container"
+	"berth/engine/shim/zone"
 	"berth/graph/plan"
 	"berth/netplan"
 	"berth/netplan/dns"
@@ -32,12 +32,10 @@ type Resolver struct {
 	starting map[string]bool
 }
 
-// zoneWriter writes one project's zone; requests that come while it writes share the next write.
+// zoneWriter writes one project's zone.
 type zoneWriter struct {
-	mu      sync.Mutex // held while a zone is made and written
-	pending chan struct{}
-	err     error
-	last    []byte
+	mu   sync.Mutex // held while a zone is made and written
+	last dns.Zone
 }
 
 // NewResolver gives a Resolver whose files are in dir.
@@ -101,36 +99,25 @@ func (r *Resolver) Write(_ context.Context, project string) error {
 	r.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	zone := r.zone(project)
-	if len(zone.Endpoints) == 0 {
-		w.last = nil
+	z := r.zone(project)
+	if len(z.Endpoints) == 0 {
+		w.last = dns.Zone{}
 		return ignoreNotExist(os.Remove(r.ZoneFile(project)))
 	}
-	b, err := json.Marshal(zone)
-	if err != nil {
-		return err
-	}
-	if bytes.Equal(b, w.last) {
+	if reflect.DeepEqual(z, w.last) {
 		return nil
 	}
-	if err := os.MkdirAll(r.dir, 0o711); err != nil {
+	if err := zone.Write(r.ZoneFile(project), z); err != nil {
 		return err
 	}
-	tmp := r.ZoneFile(project) + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, r.ZoneFile(project)); err != nil {
-		return err
-	}
-	w.last = b
+	w.last = z
 	return nil
 }
 
 // zone says what a project's containers may find: every running container on a network that one of them is on, and,
 // on the engine's shared bridge, their own project's and their links.
 func (r *Resolver) zone(project string) dns.Zone {
-	z := dns.Zone{Upstreams: r.upstreams(), Networks: map[string]dns.Names{}, Endpoints: map[string]dns.View{}}
+	z := dns.Zone{Upstreams: r.upstreams(), Networks: map[string]dns.Names{}, Endpoints: map[string]dns.View{}, Reverse: map[string]map[netip.Addr]string{}}
 	running := r.containers.List(r.found)
 	mine := map[string]bool{}
 	for _, c := range running {
@@ -140,12 +127,26 @@ func (r *Resolver) zone(project string) dns.Zone {
 			}
 		}
 	}
+	for network := range mine {
+		if n, ok := r.network(network); ok {
+			for _, s := range n.Subnets {
+				z.Subnets = append(z.Subnets, s.Prefix)
+			}
+		}
+	}
+	slices.SortFunc(z.Subnets, func(a, b netip.Prefix) int { return strings.Compare(a.String(), b.String()) })
 	unhealthy := map[string]map[string][]netip.Addr{} // by network and name: only if nothing better is there
 	for _, c := range running {
 		addrs := r.addressesOf(c)
 		for _, e := range c.Endpoints {
 			if !mine[e.Network] || (e.Network == netplan.DefaultBridge && c.Project != project) {
 				continue
+			}
+			if z.Reverse[e.Network] == nil {
+				z.Reverse[e.Network] = map[netip.Addr]string{}
+			}
+			for _, a := range addrs[e.Network] {
+				z.Reverse[e.Network][a] = c.Name
 			}
 			into := z.Networks
 			if c.Status().Health == plan.Unhealthy {
@@ -181,9 +182,6 @@ func (r *Resolver) zone(project string) dns.Zone {
 
 func addNames(into dns.Names, c *container.Container, e netplan.Endpoint, addrs []netip.Addr) {
 	names := append([]string{container.Short(c.ID), c.Name}, e.Aliases...)
-	if c.Hostname != "" {
-		names = append(names, c.Hostname)
-	}
 	seen := map[string]bool{}
 	for _, n := range names {
 		n = strings.ToLower(strings.TrimSuffix(n, "."))

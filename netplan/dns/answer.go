@@ -19,18 +19,11 @@ const (
 
 // Table is a zone made ready for look-ups. It may be used by several goroutines.
 type Table struct {
-	zone    Zone
-	reverse map[string]map[netip.Addr]string // by network
+	zone Zone
 }
 
 // Compile makes a zone ready. The table keeps z's maps.
-func Compile(z Zone) *Table {
-	t := &Table{zone: z, reverse: make(map[string]map[netip.Addr]string, len(z.Networks))}
-	for network, names := range z.Networks {
-		t.reverse[network] = reverse(names)
-	}
-	return t
-}
+func Compile(z Zone) *Table { return &Table{zone: z} }
 
 // Knows says whether the zone has a view for the container.
 func (t *Table) Knows(container string) bool {

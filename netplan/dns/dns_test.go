@@ -43,6 +43,9 @@ var zone = dns.Zone{
 			"farm":      many(300),
 		},
 	},
+	Reverse: map[string]map[netip.Addr]string{
+		"shop_front": {netip.MustParseAddr("10.0.0.2"): "shop-web-1", netip.MustParseAddr("fd00::6"): "six"},
+	},
 	Subnets: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/24"), netip.MustParsePrefix("fd00::/64")},
 	Endpoints: map[string]dns.View{
 		"web1":   {Networks: []string{"shop_front"}, Names: dns.Names{"mysql": addrs("10.0.1.4")}},

@@ -3,66 +3,12 @@ package dns
 import (
 	"bytes"
 	"net/netip"
-	"strings"
 )
-
-// reverse chooses the name by which an address is known in a network: one that no other address shares, rather
-// than a service's; a name rather than a container's id; the longest, which is the container's.
-func reverse(names Names) map[netip.Addr]string {
-	type choice struct {
-		name string
-		rank [3]int
-	}
-	best := make(map[netip.Addr]choice, len(names))
-	for name, addrs := range names {
-		c := choice{name: name, rank: [3]int{-families(addrs), -hexadecimal(name), len(name)}}
-		for _, a := range addrs {
-			a = a.Unmap()
-			old, ok := best[a]
-			if !ok || less(old.rank, c.rank) || old.rank == c.rank && c.name < old.name {
-				best[a] = c
-			}
-		}
-	}
-	out := make(map[netip.Addr]string, len(best))
-	for a, c := range best {
-		out[a] = c.name
-	}
-	return out
-}
-
-func less(a, b [3]int) bool {
-	for i := range a {
-		if a[i] != b[i] {
-			return a[i] < b[i]
-		}
-	}
-	return false
-}
-
-// families is how many addresses of one family a name has at most.
-func families(addrs []netip.Addr) int {
-	v4 := 0
-	for _, a := range addrs {
-		if a.Unmap().Is4() {
-			v4++
-		}
-	}
-	return max(v4, len(addrs)-v4)
-}
-
-// hexadecimal is 1 for what looks like a container's id.
-func hexadecimal(name string) int {
-	if len(name) >= 12 && strings.Trim(name, "0123456789abcdef") == "" {
-		return 1
-	}
-	return 0
-}
 
 func (t *Table) answerPTR(dst []byte, q *query, v *View, addr netip.Addr) ([]byte, Verdict) {
 	start := len(dst)
 	for _, n := range v.Networks {
-		name, ok := t.reverse[n][addr]
+		name, ok := t.zone.Reverse[n][addr]
 		if !ok {
 			continue
 		}

@@ -17,6 +17,8 @@ type Zone struct {
 	Upstreams []netip.AddrPort
 	// Networks has, by network name, the names that every endpoint of the network sees.
 	Networks map[string]Names
+	// Reverse has, by network name, the name that an address is known by: its container's.
+	Reverse map[string]map[netip.Addr]string `json:",omitempty"`
 	// Endpoints has, by container id, what one container sees.
 	Endpoints map[string]View
 	// Subnets of the project's networks: the reverse name of an address in them that no container has is
