@@ -48,7 +48,8 @@ func newWorkshop(o options) (*workshop, error) {
 	if _, err := os.Stat(berth); err != nil {
 		return nil, fmt.Errorf("%w (run make build)", err)
 	}
-	dir, err := os.MkdirTemp("", "berth-bench-")
+	// Short: it is part of the paths of sockets, which have at most 107 bytes.
+	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
 	}
