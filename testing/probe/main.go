@@ -8,6 +8,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -76,7 +77,8 @@ func main() {
 	if err := run(args); err != nil {
 		fmt.Fprintln(os.Stderr, "probe:", err)
 		code := 1
-		if u, ok := err.(usageError); ok {
+		var u usageError
+		if errors.As(err, &u) {
 			code = u.ExitCode()
 		}
 		os.Exit(code)
