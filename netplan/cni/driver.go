@@ -81,10 +81,10 @@ func (d *Driver) open(ctx context.Context, root string) (err error) {
 	for _, path := range d.store.Broken() {
 		d.log.WarnContext(ctx, "left out a network record that cannot be read", "path", path)
 	}
-	if d.host, err = bridge.Open(); err != nil {
+	if d.host, err = bridge.Open(d.mark(), d.bridgePrefix()); err != nil {
 		return err
 	}
-	if d.table, err = firewall.New(d.tag, d.bridgePrefix()); err != nil {
+	if d.table, err = firewall.New(d.tag, d.bridgePrefix(), d.warn); err != nil {
 		return err
 	}
 	if d.ports, err = portmap.Open(filepath.Join(root, "ports"), d.table); err != nil {
@@ -104,6 +104,16 @@ func (d *Driver) open(ctx context.Context, root string) (err error) {
 		}
 	})
 	return err
+}
+
+// warn logs what keeps networks from being reached, but not from being made.
+func (d *Driver) warn(err error) {
+	args := []any{"error", err}
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		args = append(args, "hint", h.Hint())
+	}
+	d.log.Warn("a firewall of this host may drop packets of our networks", args...)
 }
 
 // Close lets go of the kernel. Containers keep their networks; ports that the engine itself serves ([::1]) end.

@@ -14,6 +14,8 @@ import (
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
+	"github.com/mdlayher/netlink"
+	"golang.org/x/sys/unix"
 )
 
 // dropping makes a base chain at the forward hook that drops whatever it does not accept, as firewalls and dockerd
@@ -195,4 +197,55 @@ func TestForwardingIsTurnedOffWithTheLastNetworkOfTheLastEngine(t *testing.T) {
 	w.must(two.Teardown(ctx))
 	is("when dockerd has come meanwhile", "1 0")
 	w.other("stop dockerd")
+}
+
+// lockedFirewall starts a firewall that keeps its table to itself, as firewalld does since 2.1.
+func (w *world) lockedFirewall() (stop func()) {
+	w.t.Helper()
+	var socket *netlink.Conn
+	c, err := nftables.New(nftables.AsLasting(), nftables.WithSockOptions(func(c *netlink.Conn) error {
+		socket = c
+		return nil
+	}))
+	w.must(err)
+	const owner = 2 // NFT_TABLE_F_OWNER
+	attrs, err := netlink.MarshalAttributes([]netlink.Attribute{
+		{Type: unix.NFTA_TABLE_NAME, Data: []byte("firewalld\x00")},
+		{Type: unix.NFTA_TABLE_FLAGS, Data: []byte{0, 0, 0, owner}},
+	})
+	w.must(err)
+	message := func(kind netlink.HeaderType, flags netlink.HeaderFlags, data ...byte) netlink.Message {
+		return netlink.Message{Header: netlink.Header{Type: kind, Flags: netlink.Request | flags}, Data: data}
+	}
+	_, err = socket.SendMessages([]netlink.Message{
+		message(unix.NFNL_MSG_BATCH_BEGIN, 0, 0, 0, 0, unix.NFNL_SUBSYS_NFTABLES),
+		message(unix.NFNL_SUBSYS_NFTABLES<<8|unix.NFT_MSG_NEWTABLE, netlink.Create|netlink.Acknowledge,
+			append([]byte{unix.NFPROTO_INET, 0, 0, 0}, attrs...)...),
+		message(unix.NFNL_MSG_BATCH_END, 0, 0, 0, 0, unix.NFNL_SUBSYS_NFTABLES),
+	})
+	w.must(err)
+	_, err = socket.Receive()
+	w.must(err)
+	accept := nftables.ChainPolicyAccept
+	c.AddChain(&nftables.Chain{
+		Name: "filter_FORWARD", Table: &nftables.Table{Name: "firewalld", Family: nftables.TableFamilyINet},
+		Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter, Policy: &accept,
+	})
+	w.must(c.Flush())
+	return func() { w.must(c.CloseLasting()) } // and the table goes
+}
+
+func TestAFirewallThatLetsNobodyChangeItIsWarnedOf(t *testing.T) {
+	w := newWorld(t)
+	stop := w.lockedFirewall()
+	defer stop()
+	e := w.engine("e1")
+	n := e.network(netplan.Network{Name: "n"})
+	e.network(netplan.Network{Name: "m"})
+	said := e.said.String()
+	for _, want := range []string{"firewalld filter_FORWARD", "--change-interface=" + n.Bridge} {
+		if strings.Count(said, want) != 1 {
+			t.Errorf("the log does not say %q once, but\n%s", want, said)
+		}
+	}
 }

@@ -1,9 +1,11 @@
 package cni_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -134,17 +136,21 @@ func (w *world) engine(id string) *engine {
 
 func (w *world) open(id string) *engine {
 	w.t.Helper()
+	e := &engine{w: w, id: id}
 	d, err := cni.Open(context.Background(), cni.Config{
 		Engine: id, Root: filepath.Join(w.dir, id, "root"), State: filepath.Join(w.dir, id, "state"),
+		Log: slog.New(slog.NewTextHandler(&e.said, nil)),
 	})
 	w.must(err)
-	return &engine{Driver: d, w: w, id: id}
+	e.Driver = d
+	return e
 }
 
 type engine struct {
 	*cni.Driver
-	w  *world
-	id string
+	w    *world
+	id   string
+	said bytes.Buffer // its log, to be read while it does nothing
 }
 
 func (e *engine) network(n netplan.Network) netplan.Network {

@@ -99,7 +99,7 @@ func (d *Driver) bringUpLocked(n netplan.Network) error {
 }
 
 func (d *Driver) spec(n netplan.Network) bridge.Spec {
-	s := bridge.Spec{Name: n.Bridge, Mark: d.mark(), MTU: n.MTU, Adopt: n.Fixed}
+	s := bridge.Spec{Name: n.Bridge, MTU: n.MTU, Adopt: n.Fixed}
 	for _, sub := range n.Subnets {
 		if sub.Gateway.IsValid() {
 			s.Addrs = append(s.Addrs, netip.PrefixFrom(sub.Gateway, sub.Prefix.Bits()))
@@ -149,7 +149,7 @@ func (d *Driver) takeDown(n netplan.Network) error {
 	return errors.Join(
 		d.switchOff(left),
 		d.table.RemoveNetwork(n.Name),
-		d.host.Remove(n.Bridge, d.mark()))
+		d.host.Remove(n.Bridge))
 }
 
 // subnets fills in what the file leaves open: prefixes that nothing on the host uses, and gateways.

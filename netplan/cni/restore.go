@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"berth/netplan"
 	"berth/netplan/ipam"
@@ -90,11 +89,11 @@ func (d *Driver) dropLinks() error {
 	for _, n := range d.store.Networks() {
 		keep[n.Bridge] = true
 	}
-	names, err := d.host.Links(func(name, alias string) bool {
-		return (strings.HasPrefix(name, d.bridgePrefix()) || alias == d.mark()) && !keep[name]
-	})
-	for _, name := range names {
-		err = errors.Join(err, d.host.RemoveLink(name))
+	bridges, _, err := d.host.Bridges(d.linkPrefix())
+	for _, name := range bridges {
+		if !keep[name] {
+			err = errors.Join(err, d.host.RemoveLink(name))
+		}
 	}
 	return err
 }
@@ -109,9 +108,9 @@ func (d *Driver) Teardown(ctx context.Context) error {
 	}
 	errs = errors.Join(errs, d.table.Clear(), d.dropLinks())
 	// Links into containers whose processes still end.
-	names, err := d.host.Links(func(name, _ string) bool { return strings.HasPrefix(name, d.linkPrefix()) })
+	_, links, err := d.host.Bridges(d.linkPrefix())
 	errs = errors.Join(errs, err)
-	for _, name := range names {
+	for _, name := range links {
 		errs = errors.Join(errs, d.host.RemoveLink(name))
 	}
 	return errs

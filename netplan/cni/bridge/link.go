@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
@@ -16,7 +17,6 @@ import (
 // Spec is a bridge as it is to be on the host.
 type Spec struct {
 	Name  string
-	Mark  string         // the link's alias, by which an engine knows what is its own
 	MTU   int            // 0: the kernel's
 	Addrs []netip.Prefix // gateways of the network, with the length of the subnet
 	// Adopt: a bridge of this name that somebody else made is used as it is, and never removed.
@@ -24,19 +24,28 @@ type Spec struct {
 }
 
 // Host is a connection to the host's network namespace. Its methods may be called at the same time.
-type Host struct{ nl *netlink.Handle }
+type Host struct {
+	nl           *netlink.Handle
+	mark, prefix string
+}
 
-// Open connects to the network namespace that the program runs in.
-func Open() (*Host, error) {
+// Open connects to the network namespace that the program runs in. A bridge is the engine's own if its alias is mark,
+// or its name begins with prefix.
+func Open(mark, prefix string) (*Host, error) {
 	h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	return &Host{h}, nil
+	return &Host{h, mark, prefix}, nil
 }
 
 // Close ends the connection.
 func (h *Host) Close() { h.nl.Close() }
+
+func (h *Host) ours(l netlink.Link) bool {
+	_, ok := l.(*netlink.Bridge)
+	return ok && (l.Attrs().Alias == h.mark || strings.HasPrefix(l.Attrs().Name, h.prefix))
+}
 
 // Ensure makes the bridge, or brings it to what it is to be: up, with its addresses, with connections from 127.0.0.1
 // let through, and deaf to routers that a container may pretend to be.
@@ -50,13 +59,18 @@ func (h *Host) Ensure(s Spec) error {
 			return err
 		}
 	}
-	if _, ok := l.(*netlink.Bridge); !ok || l.Attrs().Alias != s.Mark && !s.Adopt {
+	if _, ok := l.(*netlink.Bridge); !ok || !h.ours(l) && !s.Adopt {
 		return fmt.Errorf("make bridge %q: a link of this name is there and is not ours: %w", s.Name, errdefs.ErrAlreadyExists)
 	}
 	if err := h.settings(s); err != nil {
 		return err
 	}
-	if err := h.addresses(l, s.Addrs); err != nil {
+	var addrs []*netlink.Addr
+	for _, p := range s.Addrs {
+		addrs = append(addrs, newAddr(ipNet(p)))
+	}
+	ready, err := give(h.nl, l, addrs)
+	if err != nil {
 		return err
 	}
 	if s.MTU > 0 && l.Attrs().MTU != s.MTU {
@@ -69,6 +83,7 @@ func (h *Host) Ensure(s Spec) error {
 			return fmt.Errorf("bring up bridge %q: %w", s.Name, err)
 		}
 	}
+	ready()
 	return nil
 }
 
@@ -84,27 +99,36 @@ func (h *Host) find(name string) (netlink.Link, error) {
 	return l, nil
 }
 
+// create makes the bridge. The kernel does not take the mark in the same message, so a name by which nobody could tell
+// whose it is comes after it.
 func (h *Host) create(s Spec) (netlink.Link, error) {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.Alias, attrs.MTU = s.Name, s.Mark, s.MTU
+	attrs.Name, attrs.MTU = s.Name, s.MTU
+	named := !strings.HasPrefix(s.Name, h.prefix)
+	if named {
+		attrs.Name = h.prefix + digits(15-len(h.prefix))
+	}
 	if len(s.Addrs) > 0 {
 		// Without one of its own a bridge changes its address with the links that join it.
 		attrs.HardwareAddr = MAC(s.Addrs[0].Addr())
 	}
-	if err := h.nl.LinkAdd(&netlink.Bridge{LinkAttrs: attrs}); err != nil && !errors.Is(err, unix.EEXIST) {
+	b := &netlink.Bridge{LinkAttrs: attrs}
+	if err := h.nl.LinkAdd(b); err != nil && !errors.Is(err, unix.EEXIST) {
 		return nil, fmt.Errorf("make bridge %q: %w", s.Name, err)
 	}
-	l, err := h.find(s.Name)
-	if err != nil || l == nil {
-		return nil, fmt.Errorf("make bridge %q: it is gone again: %w", s.Name, errors.Join(err, errdefs.ErrUnavailable))
+	if err := h.nl.LinkSetAlias(b, h.mark); err != nil {
+		return nil, fmt.Errorf("mark bridge %q: %w", s.Name, err)
 	}
-	if l.Attrs().Alias == "" && s.Mark != "" {
-		if err := h.nl.LinkSetAlias(l, s.Mark); err != nil {
-			return nil, fmt.Errorf("mark bridge %q: %w", s.Name, err)
+	if named {
+		if err := h.nl.LinkSetName(b, s.Name); err != nil {
+			return nil, errors.Join(fmt.Errorf("make bridge %q: %w", s.Name, err), h.nl.LinkDel(b))
 		}
-		l.Attrs().Alias = s.Mark
 	}
-	return l, nil
+	l, err := h.find(s.Name)
+	if err == nil && l == nil {
+		err = fmt.Errorf("make bridge %q: it is gone again: %w", s.Name, errdefs.ErrUnavailable)
+	}
+	return l, err
 }
 
 func (h *Host) settings(s Spec) error {
@@ -130,23 +154,10 @@ func (h *Host) settings(s Spec) error {
 	return nil
 }
 
-func (h *Host) addresses(l netlink.Link, want []netip.Prefix) error {
-	for _, p := range want {
-		a := &netlink.Addr{IPNet: ipNet(p)}
-		if p.Addr().Is6() {
-			a.Flags = unix.IFA_F_NODAD
-		}
-		if err := h.nl.AddrReplace(l, a); err != nil {
-			return fmt.Errorf("give %s to bridge %q: %w", p, l.Attrs().Name, err)
-		}
-	}
-	return nil
-}
-
-// Remove deletes a bridge that carries the mark. One that is not there, or not ours, is left alone.
-func (h *Host) Remove(name, mark string) error {
+// Remove deletes a bridge. One that is not there, or not ours, is left alone.
+func (h *Host) Remove(name string) error {
 	l, err := h.find(name)
-	if err != nil || l == nil || l.Attrs().Alias != mark {
+	if err != nil || l == nil || !h.ours(l) {
 		return err
 	}
 	if err := h.nl.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
@@ -155,19 +166,22 @@ func (h *Host) Remove(name, mark string) error {
 	return nil
 }
 
-// Links gives the names of the links for which ours says yes, by name and alias.
-func (h *Host) Links(ours func(name, alias string) bool) ([]string, error) {
+// Bridges gives the names of the engine's own bridges, and of the links on the host's side whose names begin with
+// prefix.
+func (h *Host) Bridges(prefix string) (bridges, links []string, err error) {
 	all, err := h.nl.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("list links: %w", err)
+		return nil, nil, fmt.Errorf("list links: %w", err)
 	}
-	var out []string
 	for _, l := range all {
-		if ours(l.Attrs().Name, l.Attrs().Alias) {
-			out = append(out, l.Attrs().Name)
+		switch {
+		case h.ours(l):
+			bridges = append(bridges, l.Attrs().Name)
+		case strings.HasPrefix(l.Attrs().Name, prefix):
+			links = append(links, l.Attrs().Name)
 		}
 	}
-	return out, nil
+	return bridges, links, nil
 }
 
 // RemoveLink deletes a link by its name, if it is there.

@@ -104,11 +104,7 @@ type end struct {
 func newEnd(c plugin.Call, conf Config, res *current.Result) (*end, error) {
 	e := &end{name: c.IfName, mtu: conf.MTU}
 	for _, ip := range res.IPs {
-		a := &netlink.Addr{IPNet: &ip.Address}
-		if ip.Address.IP.To4() == nil {
-			a.Flags = unix.IFA_F_NODAD
-		}
-		e.addrs = append(e.addrs, a)
+		e.addrs = append(e.addrs, newAddr(&ip.Address))
 		if conf.RuntimeConfig.Gateway && ip.Gateway != nil {
 			e.routes = append(e.routes, &netlink.Route{Gw: ip.Gateway})
 		}
@@ -118,7 +114,7 @@ func newEnd(c plugin.Call, conf Config, res *current.Result) (*end, error) {
 		if l.Is6() {
 			bits = 64
 		}
-		e.addrs = append(e.addrs, &netlink.Addr{IPNet: ipNet(netip.PrefixFrom(l, bits)), Flags: unix.IFA_F_NODAD})
+		e.addrs = append(e.addrs, newAddr(ipNet(netip.PrefixFrom(l, bits))))
 	}
 	if conf.RuntimeConfig.MAC != "" {
 		mac, err := net.ParseMAC(conf.RuntimeConfig.MAC)
@@ -152,14 +148,14 @@ func (e *end) connect(p Plugin, br netlink.Link, ns *os.File) error {
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", e.name, err)
 	}
-	for _, a := range e.addrs {
-		if err := in.AddrReplace(l, a); err != nil {
-			return fmt.Errorf("give %s to %s: %w", a.IPNet, e.name, err)
-		}
+	ready, err := give(in, l, e.addrs)
+	if err != nil {
+		return err
 	}
 	if err := in.LinkSetUp(l); err != nil {
 		return fmt.Errorf("bring up %s: %w", e.name, err)
 	}
+	ready()
 	if err := p.Host.settle(in, l, br); err != nil {
 		return fmt.Errorf("bring up %s: %w", e.name, err)
 	}
@@ -188,7 +184,7 @@ func (h *Host) settle(in *netlink.Handle, inner, br netlink.Link) error {
 // pair makes both links in one message, each where it belongs.
 func (e *end) pair(p Plugin, br netlink.Link, ns *os.File) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name = p.Prefix + strings.ToLower(base32.HexEncoding.EncodeToString(random()))
+	attrs.Name = p.Prefix + digits(8)
 	attrs.Name = attrs.Name[:min(len(attrs.Name), unix.IFNAMSIZ-1)]
 	attrs.MTU = e.mtu
 	attrs.Flags = net.FlagUp
@@ -220,11 +216,11 @@ func (h *Host) hairpin(index int) error {
 	return nil
 }
 
-// random are 40 bits: 8 digits of base32.
-func random() []byte {
+// digits are up to 8 random letters and digits.
+func digits(n int) string {
 	b := make([]byte, 5)
 	rand.Read(b) // never fails
-	return b
+	return strings.ToLower(base32.HexEncoding.EncodeToString(b))[:min(n, 8)]
 }
 
 // repair brings an existing pair to the bridge and takes addresses away that are no longer the container's.
@@ -258,7 +254,7 @@ func (e *end) repair(h *Host, in *netlink.Handle, br, l netlink.Link) error {
 		return err
 	}
 	for _, a := range has {
-		if a.IP.IsLinkLocalUnicast() || e.wants(a) {
+		if e.wants(a) || a.IP.IsLinkLocalUnicast() && a.IP.To4() == nil {
 			continue
 		}
 		if err := in.AddrDel(l, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {

@@ -27,10 +27,33 @@ func (m foreignMarks) ours(r *nftables.Rule) bool {
 }
 
 // assertForeign puts our rules at the head of every foreign chain that could drop what our bridges forward, and
-// takes away what is out of date.
+// takes away what is out of date. A chain that cannot be changed is no reason to fail, as its rules may let ours
+// through: it is warned of, once.
 func (t *Table) assertForeign() error { return t.foreign(t.patterns()) }
 
 func (t *Table) removeForeign() error { return t.foreign(nil) }
+
+// LockedError says that a chain which decides on forwarded packets lets nobody but its owner change it.
+type LockedError struct {
+	Table, Chain string
+	Bridges      []string
+	err          error
+}
+
+func (e *LockedError) Error() string {
+	return fmt.Sprintf("let packets of our networks through nftables chain %s %s: %v", e.Table, e.Chain, e.err)
+}
+
+func (e *LockedError) Unwrap() error { return e.err }
+
+// Hint says how to have the owner let them through.
+func (e *LockedError) Hint() string {
+	hint := "have the owner of that table accept what is forwarded from and to " + strings.Join(e.Bridges, ", ")
+	if e.Table == "firewalld" && len(e.Bridges) > 0 {
+		hint += ": firewall-cmd --zone=trusted --change-interface=" + e.Bridges[0]
+	}
+	return hint
+}
 
 // pattern matches links: all whose names begin with text, or the one that is called so.
 type pattern struct {
@@ -56,18 +79,33 @@ func (t *Table) foreign(want []pattern) error {
 	if err != nil {
 		return err
 	}
-	var errs error
 	for _, c := range chains {
 		w := want
 		if c.never {
 			w = nil
 		}
-		// One at a time: a chain that refuses (it went meanwhile) must not keep the others from their rules.
-		if err := t.foreignChain(c.Chain, w); err != nil && !errors.Is(err, unix.ENOENT) {
-			errs = errors.Join(errs, err)
+		// One at a time: a chain that refuses, or went meanwhile, must not keep the others from their rules.
+		err := t.foreignChain(c.Chain, w)
+		name := c.Table.Name + " " + c.Name
+		if err == nil || errors.Is(err, unix.ENOENT) {
+			delete(t.warned, name)
+			continue
+		}
+		if !t.warned[name] {
+			t.warned[name] = true
+			t.warn(&LockedError{c.Table.Name, c.Name, t.bridges(), err})
 		}
 	}
-	return errs
+	return nil
+}
+
+func (t *Table) bridges() []string {
+	var out []string
+	for _, n := range t.networks {
+		out = append(out, n.Bridge)
+	}
+	slices.Sort(out)
+	return out
 }
 
 type foreignChain struct {
@@ -113,7 +151,7 @@ func (t *Table) foreignChains() ([]foreignChain, error) {
 func (t *Table) foreignChain(c *nftables.Chain, want []pattern) error {
 	rules, err := t.conn.GetRules(c.Table, c)
 	if err != nil {
-		return fmt.Errorf("read nftables chain %s %s: %w", c.Table.Name, c.Name, err)
+		return err
 	}
 	lines := acceptRules(want)
 	if t.inPlace(rules, lines) {
@@ -130,10 +168,7 @@ func (t *Table) foreignChain(c *nftables.Chain, want []pattern) error {
 	for _, l := range slices.Backward(lines) {
 		t.conn.InsertRule(&nftables.Rule{Table: c.Table, Chain: c, Exprs: l, UserData: t.marks.data()})
 	}
-	if err := t.flush(); err != nil {
-		return fmt.Errorf("change nftables chain %s %s: %w", c.Table.Name, c.Name, err)
-	}
-	return nil
+	return t.flush()
 }
 
 // inPlace says if our rules are those that are wanted, before all rules but those of other engines.

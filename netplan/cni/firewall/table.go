@@ -41,6 +41,7 @@ type Table struct {
 	name   string
 	marks  foreignMarks
 	prefix string // of the names of the engine's bridges
+	warn   func(error)
 
 	mu       sync.Mutex
 	conn     *nftables.Conn
@@ -50,17 +51,19 @@ type Table struct {
 	ports    map[string][]Port // by owner
 	flags    map[string]bool
 	present  bool
+	warned   map[string]bool // foreign chains
 }
 
-// New connects to nftables. tag is the engine's, prefix begins the names of its bridges. Nothing is changed yet.
-func New(tag, prefix string) (*Table, error) {
+// New connects to nftables. tag is the engine's, prefix begins the names of its bridges. warn is told, once, of each
+// chain of others that cannot be changed. Nothing is changed yet.
+func New(tag, prefix string, warn func(error)) (*Table, error) {
 	conn, err := dial()
 	if err != nil {
 		return nil, err
 	}
 	t := &Table{
-		name: tablePrefix + tag, marks: foreignMarks{tag}, prefix: prefix, conn: conn,
-		networks: map[string]Network{}, ports: map[string][]Port{}, flags: map[string]bool{},
+		name: tablePrefix + tag, marks: foreignMarks{tag}, prefix: prefix, warn: warn, conn: conn,
+		networks: map[string]Network{}, ports: map[string][]Port{}, flags: map[string]bool{}, warned: map[string]bool{},
 	}
 	t.table = &nftables.Table{Name: t.name, Family: nftables.TableFamilyINet}
 	t.sets = newSets(t.table)
