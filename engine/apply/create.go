@@ -32,10 +32,11 @@ import (
 
 // Annotations that the shim reads; see engine/shim.
 const (
-	annotationGroup    = "io.containerd.runc.v2.group"
-	annotationResolver = "berth.resolver"
-	annotationEngine   = "berth.engine"
-	annotationStopped  = "berth.stopped"
+	annotationGroup      = "io.containerd.runc.v2.group"
+	annotationResolver   = "berth.resolver"
+	annotationNameserver = "berth.nameserver"
+	annotationEngine     = "berth.engine"
+	annotationStopped    = "berth.stopped"
 )
 
 // Oneoff is what makes a one-off container (run) different from a service's.
@@ -444,6 +445,10 @@ func (m *making) annotations() map[string]string {
 	}
 	if len(m.rec.Endpoints) > 0 {
 		a[annotationResolver] = m.cfg.Resolver.ZoneFile(m.rec.Project)
+		if slices.ContainsFunc(m.rec.Exposed, func(p container.Port) bool { return p.Number == 53 }) {
+			// It may be a name server itself, which must be able to bind the port.
+			a[annotationNameserver] = "1"
+		}
 	}
 	return a
 }

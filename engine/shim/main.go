@@ -2,14 +2,17 @@ package shim
 
 import (
 	"context"
+	"io"
 	"log/slog"
 	"os"
 
+	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/containerd/v2/plugins"
+	"github.com/containerd/containerd/v2/version"
 	runc "github.com/containerd/go-runc"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
@@ -48,7 +51,16 @@ func Main() {
 		Requires: []plugin.Type{plugins.InternalPlugin},
 		InitFn:   initService,
 	})
-	shim.RunShim(context.Background(), manager.NewShimManager(RuntimeName))
+	shim.RunShim(context.Background(), bootstrap{manager.NewShimManager(RuntimeName)})
+}
+
+// bootstrap is containerd's way of starting shims, but for what it tells of itself.
+type bootstrap struct{ shim.Shim }
+
+// Info leaves out the runtime's features: containerd asks without saying which runtime is meant, and the answer would
+// be that of a runc on the host's PATH, if there is one.
+func (b bootstrap) Info(context.Context, io.Reader) (*types.RuntimeInfo, error) {
+	return &types.RuntimeInfo{Name: b.Name(), Version: &types.RuntimeVersion{Version: version.Version, Revision: version.Revision}}, nil
 }
 
 // initService puts the parts together once the process that serves has been started.
