@@ -39,7 +39,7 @@ type Paths struct{ Root, State, Config string }
 
 // Versions are those of the parts of berth.
 type Versions struct {
-	Containerd, Runc, BuildKit, CNI, Go string
+	Compose, Containerd, Runc, BuildKit, CNI, Go string // Compose is compose-go, which reads the files
 }
 
 // app is one run of the command line.

@@ -53,6 +53,7 @@ func runVersion(ctx context.Context, o versionOptions, e Engine, u *ui.UI) error
 	}
 	v := struct {
 		Version    string               `json:"version"`
+		Compose    string               `json:"compose-go,omitempty"`
 		Containerd string               `json:"containerd,omitempty"`
 		Runc       string               `json:"runc,omitempty"`
 		BuildKit   string               `json:"buildkit,omitempty"`
@@ -63,7 +64,7 @@ func runVersion(ctx context.Context, o versionOptions, e Engine, u *ui.UI) error
 	}{Version: api.Version, Go: runtime.Version(), API: api.APIVersion}
 	if o.carried != nil {
 		if c, ok := o.carried(); ok {
-			v.Containerd, v.Runc, v.BuildKit, v.CNI = c.Containerd, c.Runc, c.BuildKit, c.CNI
+			v.Compose, v.Containerd, v.Runc, v.BuildKit, v.CNI = c.Compose, c.Containerd, c.Runc, c.BuildKit, c.CNI
 		}
 	}
 	if e != nil {
@@ -81,7 +82,7 @@ func runVersion(ctx context.Context, o versionOptions, e Engine, u *ui.UI) error
 	if err := u.Printf("berth version %s\n", v.Version); err != nil {
 		return err
 	}
-	for _, part := range [][2]string{{"containerd", v.Containerd}, {"runc", v.Runc}, {"buildkit", v.BuildKit}, {"cni", v.CNI}, {"go", v.Go}} {
+	for _, part := range [][2]string{{"compose-go", v.Compose}, {"containerd", v.Containerd}, {"runc", v.Runc}, {"buildkit", v.BuildKit}, {"cni", v.CNI}, {"go", v.Go}} {
 		if part[1] == "" {
 			continue
 		}

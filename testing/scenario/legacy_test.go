@@ -30,7 +30,7 @@ host: {image: probe, command: sleep, net: host}
 
 func TestV1FormatBehavesAsOf29(t *testing.T) {
 	s := scenario.New(t)
-	elsewhere := s.Folder("elsewhere", "far: {image: probe, command: sleep}\n")
+	elsewhere := s.Folder("elsewhere", "far: {image: probe, command: sleep, volumes: [\"shared:/here\"]}\n")
 	elsewhere.Must("up", "-d")
 	f := s.Folder("old", legacyFile)
 
@@ -100,8 +100,9 @@ func TestV1FormatBehavesAsOf29(t *testing.T) {
 	if a, b := f.Exec("inside", "interfaces"), f.Exec("db", "interfaces"); a != b {
 		t.Errorf("net: container:db: %s, and db has %s", a, b)
 	}
-	if got := s.Must("-p", "old", "volumes", "-q").Lines(); !slices.Contains(got, "shared") {
-		t.Errorf("a named volume has no prefix: %q", got)
+	f.Exec("data", "write", "/shared/file", "one volume for all projects")
+	if got := elsewhere.Exec("far", "cat", "/here/file"); got != "one volume for all projects" {
+		t.Errorf("a named volume has no prefix: %s", got)
 	}
 
 	s.Step("up again finds all as it should be")

@@ -41,7 +41,7 @@ type Program struct {
 
 // Versions are those of the parts that berth is made of, as the programs' build information has them.
 type Versions struct {
-	Containerd, Runc, BuildKit, CNI, Go string
+	Compose, Containerd, Runc, BuildKit, CNI, Go string // Compose is compose-go, which reads the files
 }
 
 // missingError says that this file was built without its programs.

@@ -126,6 +126,8 @@ func addVersions(v *payload.Versions, path string) error {
 			version = m.Replace.Version
 		}
 		switch m.Path {
+		case "github.com/compose-spec/compose-go/v2":
+			v.Compose = version
 		case "github.com/containerd/containerd/v2":
 			v.Containerd = version
 		case "github.com/opencontainers/runc":
