@@ -54,11 +54,12 @@ type Driver struct {
 
 	// mu keeps networks still while addresses in them are given out.
 	mu sync.RWMutex
+	up map[string]bool // networks that this engine has brought up
 }
 
 // Open reads the records and connects to the kernel. It changes nothing on the host.
 func Open(ctx context.Context, c Config) (*Driver, error) {
-	d := &Driver{tag: tag(c.Engine), log: c.Log, state: filepath.Join(c.State, "network"), dirs: c.PluginDirs}
+	d := &Driver{tag: tag(c.Engine), log: c.Log, state: filepath.Join(c.State, "network"), dirs: c.PluginDirs, up: map[string]bool{}}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}

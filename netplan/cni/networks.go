@@ -71,7 +71,7 @@ func (d *Driver) create(n netplan.Network) (netplan.Network, error) {
 
 // bringUp makes bridge, rules and switches of a recorded network right.
 func (d *Driver) bringUp(n netplan.Network) error {
-	if !isBridge(n) {
+	if !isBridge(n) || d.isUp(n) {
 		return nil
 	}
 	unlock, err := lockHost()
@@ -80,6 +80,20 @@ func (d *Driver) bringUp(n netplan.Network) error {
 	}
 	defer unlock()
 	return d.bringUpLocked(n)
+}
+
+// isUp says that this engine has brought the network up, that its bridge is still there and the host still forwards.
+// The rules are watched over. Containers that come one by one to a network of many ask often.
+func (d *Driver) isUp(n netplan.Network) bool {
+	if !d.up[n.Name] || !d.host.IsUp(n.Bridge) {
+		return false
+	}
+	for _, s := range needed(n) {
+		if off, err := s.isOff(); off || err != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func (d *Driver) bringUpLocked(n netplan.Network) error {
@@ -95,7 +109,11 @@ func (d *Driver) bringUpLocked(n netplan.Network) error {
 	if err := d.table.SetNetwork(firewallNetwork(n)); err != nil {
 		return err
 	}
-	return switchOn(n)
+	if err := switchOn(n); err != nil {
+		return err
+	}
+	d.up[n.Name] = true
+	return nil
 }
 
 func (d *Driver) spec(n netplan.Network) bridge.Spec {
@@ -137,6 +155,7 @@ func (d *Driver) removeNetwork(n netplan.Network) error {
 
 // takeDown removes what the kernel has of a network, and turns the switches back with the last one.
 func (d *Driver) takeDown(n netplan.Network) error {
+	delete(d.up, n.Name)
 	if !isBridge(n) {
 		return nil
 	}

@@ -31,6 +31,7 @@ func (d *Driver) Restore(ctx context.Context, live []Live) error {
 		byOwner[l.Owner] = l
 	}
 	errs := d.dropDead(ctx, byOwner)
+	d.up = map[string]bool{}
 	d.table.Load(d.firewallNetworks(), d.ports.Mappings())
 	for _, n := range d.store.Networks() {
 		if err := d.bringUp(n); err != nil {

@@ -2,9 +2,7 @@ package ipam
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -374,78 +372,4 @@ func (n *network) prefixes() []netip.Prefix {
 		out = append(out, sp.subnet.Prefix)
 	}
 	return out
-}
-
-// InUseError says that a network still has owners of addresses.
-type InUseError struct {
-	Network string
-	Owners  []string
-}
-
-func (e *InUseError) Error() string {
-	return fmt.Sprintf("network %q is in use by %s", e.Network, strings.Join(e.Owners, ", "))
-}
-
-// Unwrap makes it a failed precondition for containerd/errdefs.
-func (e *InUseError) Unwrap() error { return errdefs.ErrFailedPrecondition }
-
-// ExhaustedError says that a network has no free address; errors.Is(err, ErrExhausted) holds.
-type ExhaustedError struct {
-	Network string
-	Subnet  netip.Prefix
-}
-
-func (e *ExhaustedError) Error() string {
-	return fmt.Sprintf("network %q: no free address in %s", e.Network, e.Subnet)
-}
-
-func (e *ExhaustedError) Unwrap() []error { return []error{ErrExhausted, errdefs.ErrResourceExhausted} }
-
-// Hint says how to get more addresses.
-func (e *ExhaustedError) Hint() string {
-	return "give the network a larger subnet (networks.*.ipam.config.subnet), then down and up again"
-}
-
-// write puts v as JSON into the file of name, under a temporary name first.
-func write(dir, name string, v any) error {
-	data, err := json.Marshal(v)
-	if err != nil {
-		return err
-	}
-	path := filepath.Join(dir, fileName(name))
-	tmp := strings.TrimSuffix(path, ".json") + ".tmp"
-	if err := os.WriteFile(tmp, data, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, path)
-}
-
-func remove(dir, name string) error {
-	err := os.Remove(filepath.Join(dir, fileName(name)))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
-
-// fileName makes a name safe for a folder without letting two names meet.
-func fileName(name string) string { return Escape(name) + ".json" }
-
-// Escape writes every byte of s that is not a letter, a digit, "_" or "-" as "." and two hexadecimal digits. The
-// result is good for a file's name and for a container id of CNI, which begins with a letter or a digit.
-func Escape(s string) string {
-	var b strings.Builder
-	for i := range len(s) {
-		c := s[i]
-		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
-		if i == 0 && !letter {
-			b.WriteString("x..") // two dots are found nowhere else
-		}
-		if letter || c == '_' || c == '-' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, ".%02x", c)
-		}
-	}
-	return b.String()
 }

@@ -87,6 +87,12 @@ func (h *Host) Ensure(s Spec) error {
 	return nil
 }
 
+// IsUp says that a link is there and up.
+func (h *Host) IsUp(name string) bool {
+	l, err := h.find(name)
+	return err == nil && l != nil && l.Attrs().Flags&net.FlagUp != 0
+}
+
 // find gives the link, or nil.
 func (h *Host) find(name string) (netlink.Link, error) {
 	l, err := h.nl.LinkByName(name)
