@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"berth/engine/api"
@@ -45,24 +46,38 @@ const maxMessage = 64 << 20
 // Connect gives a connection to the engine, after starting it if needed.
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	started := false
-	if err := ping(cfg.State); err != nil {
-		if errors.Is(err, os.ErrPermission) {
-			return nil, &api.Error{Class: api.ClassFailedPrecondition,
-				Message:  "connect to the engine at " + Socket(cfg.State) + ": permission denied",
-				HintText: "run berth as root, or become a member of the group berth"}
+	for {
+		if err := ping(cfg.State); err != nil {
+			if errors.Is(err, os.ErrPermission) {
+				return nil, &api.Error{Class: api.ClassFailedPrecondition,
+					Message:  "connect to the engine at " + Socket(cfg.State) + ": permission denied",
+					HintText: "run berth as root, or become a member of the group berth"}
+			}
+			if cfg.NoStart {
+				return nil, ErrNotRunning
+			}
+			if err := start(ctx, cfg); err != nil {
+				return nil, err
+			}
+			started = true
 		}
-		if cfg.NoStart {
-			return nil, ErrNotRunning
-		}
-		if err := start(ctx, cfg); err != nil {
+		conn, err := dial(ctx, cfg.State)
+		if err != nil {
 			return nil, err
 		}
-		started = true
+		if conn != nil {
+			return &Client{conn: conn, state: cfg.State, Started: started}, nil
+		}
+		// It took the connection and then ended: look again.
 	}
+}
+
+// dial gives a connection that an engine has answered on; nil if it ended instead.
+func dial(ctx context.Context, state string) (*grpc.ClientConn, error) {
 	conn, err := grpc.NewClient("passthrough:///engine",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", Socket(cfg.State))
+			return (&net.Dialer{}).DialContext(ctx, "unix", Socket(state))
 		}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(api.Codec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
@@ -70,7 +85,18 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: conn, state: cfg.State, Started: started}, nil
+	conn.Connect()
+	for s := conn.GetState(); ; s = conn.GetState() {
+		switch s {
+		case connectivity.Ready:
+			return conn, nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			return nil, conn.Close()
+		}
+		if !conn.WaitForStateChange(ctx, s) {
+			return nil, errors.Join(ctx.Err(), conn.Close())
+		}
+	}
 }
 
 // Close ends the connection.
