@@ -43,7 +43,7 @@ func In(other *Scenario) Option {
 // New gives a scenario of its own to the test, which runs beside others. It needs root.
 func New(t *testing.T, options ...Option) *Scenario {
 	t.Helper()
-	host.Require(t, host.Root, host.Overlay, host.NFTables)
+	host.Require(t, host.Root, host.NFTables)
 	s := &Scenario{T: t}
 	for _, o := range options {
 		o(s)
