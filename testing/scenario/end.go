@@ -155,16 +155,7 @@ func (s *Scenario) force(left []string) {
 		}
 	}
 	time.Sleep(200 * time.Millisecond)
-	text, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return
-	}
-	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
-	for i := len(lines) - 1; i >= 0; i-- { // the last mounted first
-		if fields := strings.Fields(lines[i]); len(fields) > 4 && strings.HasPrefix(fields[4], s.dir+"/") {
-			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
-		}
-	}
+	s.unmountAll()
 }
 
 // engineLog is the end of the engine's log.

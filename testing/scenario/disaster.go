@@ -1,0 +1,78 @@
+package scenario
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"berth/testing/host"
+)
+
+// KillShims kills the scenario's shims, and with each all of its containers lose their keeper.
+func (s *Scenario) KillShims() {
+	s.Helper()
+	killed := s.kill(func(program string) bool { return program == "berth-shim" })
+	if killed == 0 {
+		s.Fatal("there is no shim to kill")
+	}
+}
+
+// Reboot is a power loss and a start of the host: all processes of the engine and its containers are killed at once, mounts
+// and run-time state are gone, and the network is a fresh one. Root, with what was written, is as it was.
+func (s *Scenario) Reboot() {
+	s.Helper()
+	// The engine first: it would bring back what is killed before it.
+	s.kill(func(program string) bool { return program == "berthd" })
+	s.kill(func(string) bool { return true })
+	s.Eventually("all processes are gone", func() error {
+		if s.kill(func(string) bool { return true }) > 0 {
+			return errStillThere
+		}
+		return nil
+	})
+	s.unmountAll()
+	if err := os.RemoveAll(s.State); err != nil {
+		s.Fatal(err)
+	}
+	s.Network = s.OtherHost()
+	s.forward(shared.registry.Addr)
+	s.Rebase()
+}
+
+// kill kills those of the scenario's processes whose program's name is chosen, and counts them.
+func (s *Scenario) kill(chosen func(program string) bool) int {
+	s.Helper()
+	seen, err := host.Observe(host.Scope{Root: s.Root, State: s.State, FoldersOnly: true})
+	if err != nil {
+		s.Fatal(err)
+	}
+	n := 0
+	for line := range strings.Lines(seen.String()) {
+		fields := strings.Fields(line) // "process PID PROGRAM ..."
+		if len(fields) < 3 || fields[0] != "process" || !chosen(filepath.Base(fields[2])) {
+			continue
+		}
+		if pid, err := strconv.Atoi(fields[1]); err == nil && pid > 1 {
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+			n++
+		}
+	}
+	return n
+}
+
+// unmountAll unmounts what is mounted below the scenario's folders, the last mounted first.
+func (s *Scenario) unmountAll() {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i := len(lines) - 1; i >= 0; i-- {
+		if fields := strings.Fields(lines[i]); len(fields) > 4 && strings.HasPrefix(fields[4], s.dir+"/") {
+			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
+		}
+	}
+}
