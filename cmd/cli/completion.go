@@ -50,15 +50,5 @@ func (a *app) completeProfiles(cmd *cobra.Command, _ []string, typed string) ([]
 	if p == nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return slices.DeleteFunc(profiles(p), func(n string) bool { return !strings.HasPrefix(n, typed) }), cobra.ShellCompDirectiveNoFileComp
-}
-
-func profiles(p *project.Project) []string {
-	seen := map[string]bool{}
-	for _, svc := range p.AllServices() {
-		for _, name := range svc.Profiles {
-			seen[name] = true
-		}
-	}
-	return sortedKeys(seen)
+	return slices.DeleteFunc(p.ProfileNames(), func(n string) bool { return !strings.HasPrefix(n, typed) }), cobra.ShellCompDirectiveNoFileComp
 }

@@ -1,19 +1,15 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
+	"context"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/spf13/cobra"
 
 	"berth/cmd/ui"
 	"berth/project"
-	"berth/project/hash"
 )
 
 type configOptions struct {
@@ -50,14 +46,17 @@ func newConfigCommand(a *app) *cobra.Command {
 			o.services = args
 			ctx, end := a.interruptible(cmd.Context())
 			defer end()
+			if o.output != "" {
+				o.output = a.absolute(o.output)
+			}
+			if o.raw() {
+				return runRawConfig(ctx, o, a.fileOptions(o.load), a.ui)
+			}
 			p, err := a.load(ctx, o.load)
 			if err != nil {
 				return err
 			}
 			a.notices(p)
-			if o.output != "" {
-				o.output = a.absolute(o.output)
-			}
 			return runConfig(o, p, a.ui)
 		},
 		ValidArgsFunction: a.completeServices,
@@ -85,11 +84,36 @@ func newConfigCommand(a *app) *cobra.Command {
 
 func (o *configOptions) load(l *project.Options) {
 	l.Services = o.services
-	l.NoInterpolate = o.noInterpolate || o.showVariables
+	l.NoInterpolate = o.noInterpolate
 	l.NoNormalize = o.noNormalize
 	l.NoPathResolution = o.noPathResolution
-	l.NoConsistency = o.noConsistency || o.showVariables
-	l.NoEnvResolution = o.noEnvResolution || o.showVariables
+	l.NoConsistency = o.noConsistency
+	l.NoEnvResolution = o.noEnvResolution
+}
+
+// lists says whether names are asked for, not the model.
+func (o *configOptions) lists() bool {
+	return o.showServices || o.showVolumes || o.showNetworks || o.showProfiles || o.showImages || o.showModels ||
+		o.showEnvironment || o.hash != "" || o.quiet
+}
+
+// raw says whether it is the files that are shown, not what they come to.
+func (o *configOptions) raw() bool { return o.showVariables || o.noInterpolate && !o.lists() }
+
+// runRawConfig shows the files with their variables, or the variables.
+func runRawConfig(ctx context.Context, o configOptions, files project.Options, u *ui.UI) error {
+	if o.showVariables {
+		found, err := project.Variables(ctx, files)
+		if err != nil {
+			return err
+		}
+		return showVariables(u, o.format, found)
+	}
+	text, err := project.RenderRaw(ctx, files, o.format)
+	if err != nil {
+		return err
+	}
+	return o.write(text, u)
 }
 
 func runConfig(o configOptions, p *project.Project, u *ui.UI) error {
@@ -100,10 +124,9 @@ func runConfig(o configOptions, p *project.Project, u *ui.UI) error {
 		}
 		p.Project = chosen
 	}
-	if o.quiet {
-		return nil
-	}
 	switch {
+	case o.quiet:
+		return nil
 	case o.showServices:
 		return names(u, p.ServiceNames())
 	case o.showVolumes:
@@ -113,46 +136,29 @@ func runConfig(o configOptions, p *project.Project, u *ui.UI) error {
 	case o.showModels:
 		return names(u, sortedKeys(p.Models))
 	case o.showProfiles:
-		return names(u, profiles(p))
-	case o.showImages:
-		var images []string
-		for _, name := range p.ServiceNames() {
-			image := p.Services[name].Image
-			if image == "" {
-				image = p.Name + p.Separator + name
-			}
-			images = append(images, image)
-		}
-		return names(u, images)
-	case o.hash != "":
-		return hashes(u, p, o.hash)
-	case o.showVariables:
-		return variables(u, o.format, p)
+		return names(u, p.ProfileNames())
 	case o.showEnvironment:
-		return names(u, slices.Sorted(slices.Values(p.Environment.Values())))
+		return names(u, p.EnvironmentLines())
+	case o.showImages:
+		return listed(u)(p.ImageNames())
+	case o.hash != "":
+		return listed(u)(p.Hashes(strings.Split(o.hash, ",")...))
 	}
-	return o.write(p, u)
+	text, err := project.Render(p, project.RenderOptions{Format: o.format, Services: o.services})
+	if err != nil {
+		return err
+	}
+	return o.write(text, u)
 }
 
-func (o *configOptions) write(p *project.Project, u *ui.UI) error {
-	text, err := p.MarshalYAML()
-	if o.format == "json" {
-		text, err = p.MarshalJSON()
-	}
-	if err != nil {
-		return fmt.Errorf("show project %q: %w", p.Name, err)
-	}
-	if !o.noInterpolate {
-		// Read again, it must come to the same: what is left of dollars is meant as such.
-		text = bytes.ReplaceAll(text, []byte("$"), []byte("$$"))
-	}
-	if len(text) > 0 && text[len(text)-1] != '\n' {
-		text = append(text, '\n')
-	}
+func (o *configOptions) write(text []byte, u *ui.UI) error {
 	if o.output != "" {
-		return os.WriteFile(o.output, text, 0o666)
+		if err := os.WriteFile(o.output, text, 0o666); err != nil {
+			return fmt.Errorf("write --output: %w", err)
+		}
+		return nil
 	}
-	_, err = u.Out().Write(text)
+	_, err := u.Out().Write(text)
 	return err
 }
 
@@ -165,45 +171,34 @@ func names(u *ui.UI, list []string) error {
 	return nil
 }
 
-func hashes(u *ui.UI, p *project.Project, which string) error {
-	list := p.ServiceNames()
-	if which != "*" {
-		list = strings.Split(which, ",")
-		slices.Sort(list)
-	}
-	for _, name := range list {
-		svc, ok := p.Services[name]
-		if !ok {
-			return &ui.Problem{Text: "no such service: " + name}
-		}
-		if err := u.Printf("%s %s\n", name, hash.Service(svc)); err != nil {
+func listed(u *ui.UI) func([]string, error) error {
+	return func(list []string, err error) error {
+		if err != nil {
 			return err
 		}
+		return names(u, list)
 	}
-	return nil
 }
 
-func variables(u *ui.UI, format string, p *project.Project) error {
-	b, err := p.MarshalJSON()
-	if err != nil {
-		return err
-	}
-	var model map[string]any
-	if err := json.Unmarshal(b, &model); err != nil {
-		return err
-	}
-	found := template.ExtractVariables(model, template.DefaultPattern)
+func showVariables(u *ui.UI, format string, found []project.Variable) error {
 	if format == "json" {
-		b, err := marshalPlain(found)
+		type shown struct {
+			Name, DefaultValue, PresenceValue string
+			Required                          bool
+		}
+		byName := map[string]shown{}
+		for _, v := range found {
+			byName[v.Name] = shown{v.Name, v.Default, v.Alternate, v.Required}
+		}
+		b, err := marshalPlain(byName)
 		if err != nil {
 			return err
 		}
 		return u.Printf("%s\n", b)
 	}
 	var rows [][]string
-	for _, name := range sortedKeys(found) {
-		v := found[name]
-		rows = append(rows, []string{name, fmt.Sprint(v.Required), v.DefaultValue, v.PresenceValue})
+	for _, v := range found {
+		rows = append(rows, []string{v.Name, fmt.Sprint(v.Required), v.Default, v.Alternate})
 	}
 	return u.Table(20, []string{"NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"}, rows)
 }

@@ -36,12 +36,9 @@ func newExecCommand(a *app) *cobra.Command {
 		Args:  needArgs(2, "which service, and which command?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.service, o.command, o.noInput = args[0], args[1:], !interactive
-			var end func()
-			o.signals, end = a.host.Signals()
-			defer end()
 			o.env = a.inherit(o.env)
-			return a.withExisting(cmd.Context(), args[:1], func(e Engine, t *target) error {
-				o.target = t
+			return a.withSignals(cmd.Context(), args[:1], func(e Engine, t *target, signals <-chan os.Signal) error {
+				o.target, o.signals = t, signals
 				return runExec(cmd.Context(), o, e, a.ui)
 			})
 		},
@@ -57,6 +54,8 @@ func newExecCommand(a *app) *cobra.Command {
 	f.StringVarP(&o.workingDir, "workdir", "w", "", "folder to run it in")
 	f.BoolVarP(&interactive, "interactive", "i", true, "keep standard input open")
 	_ = f.MarkHidden("interactive")
+	f.BoolP("tty", "t", true, "accepted and without effect")
+	_ = f.MarkHidden("tty")
 	f.SetNormalizeFunc(oldNames(map[string]string{"no-TTY": "no-tty"}))
 	f.SetInterspersed(false)
 	return cmd

@@ -17,7 +17,7 @@ import (
 
 func newImageCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "image COMMAND",
+		Use:   "image",
 		Short: "Look after images",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
 
+	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
 	"berth/cmd/ui"
@@ -54,6 +56,8 @@ type app struct {
 
 // Main runs a command line and gives its exit code.
 func Main(ctx context.Context, h Host) int {
+	// compose-go logs what project says in notices, or what nobody needs to hear.
+	logrus.SetOutput(io.Discard)
 	a := newApp(h)
 	root := newRootCommand(a)
 	root.SetArgs(h.Args[1:])
@@ -155,11 +159,11 @@ func (a *app) onEngine(f func(context.Context, Engine, []string) error) func(*co
 
 // onFiles makes a command's function of one that needs the project's files and the engine. A file that is wrong is
 // found before an engine is started.
-func (a *app) onFiles(f func(context.Context, Engine, *target, []string) error) func(*cobra.Command, []string) error {
+func (a *app) onFiles(use filesFor, f func(context.Context, Engine, *target, []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		ctx, end := a.interruptible(cmd.Context())
 		defer end()
-		t, err := a.fromFiles(ctx, args)
+		t, err := a.fromFiles(ctx, args, use)
 		if err != nil {
 			return err
 		}
@@ -183,28 +187,82 @@ func (a *app) onProject(f func(context.Context, Engine, *target, []string) error
 
 // withExisting finds the project and the engine for what works on existing containers.
 func (a *app) withExisting(ctx context.Context, services []string, f func(Engine, *target) error) error {
-	t, missing, err := a.local(ctx, services)
-	if err != nil {
-		return err
-	}
-	e, err := a.connect(ctx)
+	t, e, err := a.findExisting(ctx, services)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
+	return f(e, t)
+}
+
+// withSignals is withExisting for a command that gets the signals itself once it has begun.
+func (a *app) withSignals(ctx context.Context, services []string, f func(Engine, *target, <-chan os.Signal) error) error {
+	signals, end := a.host.Signals()
+	defer end()
+	var t *target
+	var e Engine
+	err := preparing(ctx, signals, func(ctx context.Context) (err error) {
+		t, e, err = a.findExisting(ctx, services)
+		return err
+	})
+	if e != nil {
+		defer e.Close()
+	}
+	if err != nil {
+		return err
+	}
+	return f(e, t, signals)
+}
+
+func (a *app) findExisting(ctx context.Context, services []string) (*target, Engine, error) {
+	t, missing, err := a.local(ctx, services)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := a.connect(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
 	if t.project == nil {
-		if err := t.recall(ctx, e, missing); err != nil {
-			return err
+		err := t.recall(ctx, e, missing)
+		if err == nil {
+			err = t.check(services)
 		}
-		if err := t.check(services); err != nil {
-			return err
+		if err != nil {
+			return nil, nil, errors.Join(err, e.Close())
 		}
 	}
-	return f(e, t)
+	return t, e, nil
+}
+
+// preparing runs what comes before a command that has its own answer to Ctrl-C; until then, Ctrl-C ends it.
+func preparing(ctx context.Context, signals <-chan os.Signal, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-signals:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	err := f(ctx)
+	if err == nil {
+		err = ctx.Err()
+	}
+	cancel()
+	<-done
+	return err
 }
 
 // load reads the project's files.
 func (a *app) load(ctx context.Context, change func(*project.Options)) (*project.Project, error) {
+	return project.Load(ctx, a.fileOptions(change))
+}
+
+// fileOptions say which files are the project's, and what to make of them.
+func (a *app) fileOptions(change func(*project.Options)) project.Options {
 	o := project.Options{
 		Files: a.flags.files, Name: a.flags.projectName, Dir: a.flags.projectDir, EnvFiles: a.flags.envFiles,
 		Profiles: a.flags.profiles, Environ: a.host.Environ, WorkDir: a.host.WorkDir, Stdin: a.out().In(),
@@ -213,7 +271,7 @@ func (a *app) load(ctx context.Context, change func(*project.Options)) (*project
 	if change != nil {
 		change(&o)
 	}
-	return project.Load(ctx, o)
+	return o
 }
 
 func isNotFound(err error) bool {

@@ -27,7 +27,7 @@ func newPlanCommand(a *app) *cobra.Command {
 			if o.format != "table" && o.format != "json" {
 				return &ui.Problem{Text: "--format: " + quote(o.format) + " is neither table nor json"}
 			}
-			return a.onFiles(func(ctx context.Context, e Engine, t *target, services []string) error {
+			return a.onFiles(forContainers, func(ctx context.Context, e Engine, t *target, services []string) error {
 				if err := a.complete(&o.creation, t, cmd.Flags().Changed("remove-orphans")); err != nil {
 					return err
 				}

@@ -31,7 +31,7 @@ func newPullCommand(a *app) *cobra.Command {
 			if o.policy != "" && o.policy != "missing" && o.policy != "always" {
 				return &ui.Problem{Text: "--policy: " + quote(o.policy) + " is neither missing nor always"}
 			}
-			return a.onFiles(func(ctx context.Context, e Engine, t *target, services []string) error {
+			return a.onFiles(forImages, func(ctx context.Context, e Engine, t *target, services []string) error {
 				o.target, o.services, o.dryRun, o.parallel, o.host = t, services, a.flags.dryRun, a.limit(), a.clientHost()
 				return runPull(ctx, o, e, a.ui)
 			})(cmd, args)

@@ -387,6 +387,9 @@ func TestConfigNeedsNoEngine(t *testing.T) {
 B                   true                                    
 TAG                 false               1                   
 `, "")
+	if r = s.run("config", "--no-interpolate"); !strings.Contains(r.out.String(), "image: nginx:${TAG:-1}\n") || !strings.Contains(r.out.String(), "echo $$HOME") {
+		t.Errorf("variables as they stand: %q %q", r.out, r.err)
+	}
 	if r = s.run("config", "-o", "out.yaml"); r.code != 0 || r.out.String() != "" {
 		t.Errorf("to a file: %d %q", r.code, r.out)
 	}
@@ -397,6 +400,29 @@ TAG                 false               1
 	if r = s.run("config"); r.code != 1 || r.out.String() != "" || !strings.HasPrefix(r.err.String(), "error: ") {
 		t.Errorf("a file that is wrong: %d %q %q", r.code, r.out, r.err)
 	}
+}
+
+func TestWhatIsNoCommandOrFlagHasAWayOut(t *testing.T) {
+	s := newShell(t, currentFile)
+	s.down = true
+	expect(t, s.run("-v"), 0, "berth version dev\n", "")
+	expect(t, s.run("help", "nosuch"), 1, "", "error: \"nosuch\" is not a command\nhint:  see berth --help\n")
+	expect(t, s.run("up", "-f", "x.yaml"), 1, "", "error: unknown shorthand flag: 'f' in -f\nhint:  --file stands before the verb: berth --file ... up\n")
+	expect(t, s.run("ps", "--nosuch"), 1, "", "error: unknown flag: --nosuch\nhint:  see berth ps --help\n")
+	if r := s.run("help", "engine", "stop"); r.code != 0 || !strings.Contains(r.out.String(), "\n  berth engine stop [OPTIONS]\n") {
+		t.Errorf("help of a command in a command: %d %q %q", r.code, r.out, r.err)
+	}
+}
+
+func TestContentOfSecretsMustBeThereForContainersOnly(t *testing.T) {
+	s := newShell(t, "services: {web: {image: nginx, secrets: [key]}}\nsecrets: {key: {environment: SHOP_KEY}}\n")
+	s.down = true
+	for _, verb := range []string{"up", "create", "plan"} {
+		if r := s.run(verb); r.code != 1 || !strings.Contains(r.err.String(), "SHOP_KEY is not set") || s.started > 0 {
+			t.Errorf("%s: %d %q, asked for an engine %d times", verb, r.code, r.err, s.started)
+		}
+	}
+	expect(t, s.run("config", "-q"), 0, "", "")
 }
 
 func TestCompletionOffersServicesAndProfiles(t *testing.T) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"berth/cmd/ui"
+	"berth/engine/api"
 )
 
 // globals are the flags in front of the verb, with the environment behind them.
@@ -34,18 +36,19 @@ type globals struct {
 
 func newRootCommand(a *app) *cobra.Command {
 	root := &cobra.Command{
-		Use:               a.name(),
-		Short:             "Run compose files without Docker",
-		Long:              "berth runs compose files on a bare Linux host: containers, networks, volumes and images, without Docker.",
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		TraverseChildren:  true,
-		Args:              cobra.ArbitraryArgs,
-		PersistentPreRunE: func(*cobra.Command, []string) error { return a.settle() },
+		Use:                   a.name() + " [OPTIONS] COMMAND",
+		Short:                 "Run compose files without Docker",
+		Long:                  "berth runs compose files on a bare Linux host: containers, networks, volumes and images, without Docker.",
+		SilenceErrors:         true,
+		SilenceUsage:          true,
+		TraverseChildren:      true,
+		DisableFlagsInUseLine: true,
+		Args:                  cobra.ArbitraryArgs,
+		PersistentPreRunE:     func(*cobra.Command, []string) error { return a.settle() },
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case a.flags.version:
-				return runVersion(cmd.Context(), versionOptions{carried: a.host.Carried}, nil, a.ui)
+				return a.ui.Printf("berth version %s\n", api.Version)
 			case len(args) > 0:
 				return unknownCommand(cmd, args[0])
 			}
@@ -58,7 +61,7 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetOut(out.Out())
 	root.SetErr(out.Err())
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return &ui.Problem{Text: err.Error(), Way: "see " + cmd.CommandPath() + " --help"}
+		return &ui.Problem{Text: err.Error(), Way: wayOutOfFlag(cmd, err)}
 	})
 	root.CompletionOptions.HiddenDefaultCmd = false
 	a.addGlobalFlags(root)
@@ -69,15 +72,69 @@ func newRootCommand(a *app) *cobra.Command {
 		newExecCommand(a), newAttachCommand(a), newPsCommand(a), newLogsCommand(a), newTopCommand(a), newPortCommand(a), newImagesCommand(a),
 		newPullCommand(a), newConfigCommand(a), newVolumesCommand(a), newWaitCommand(a), newEventsCommand(a), newPlanCommand(a))
 	add(root, "other", newLsCommand(a), newImageCommand(a), newEngineCommand(a), newVersionCommand(a))
+	root.SetHelpCommand(newHelpCommand())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
 	return root
+}
+
+// plainUsage leaves out the "[flags]" that cobra adds: usage lines say where options go.
+func plainUsage(c *cobra.Command) {
+	c.DisableFlagsInUseLine = true
+	for _, sub := range c.Commands() {
+		plainUsage(sub)
+	}
 }
 
 func add(root *cobra.Command, group string, commands ...*cobra.Command) {
 	for _, c := range commands {
 		c.GroupID = group
 		root.AddCommand(c)
+		plainUsage(c)
+	}
+}
+
+// wayOutOfFlag tells a flag that belongs in front of the verb from one that there isn't.
+func wayOutOfFlag(cmd *cobra.Command, err error) string {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && cmd.HasParent() {
+		name := unknown.GetSpecifiedName()
+		flag := cmd.Root().Flags().Lookup(name)
+		if len(name) == 1 {
+			flag = cmd.Root().Flags().ShorthandLookup(name)
+		}
+		if flag != nil {
+			return fmt.Sprintf("--%s stands before the verb: %s --%s ... %s", flag.Name, cmd.Root().Name(), flag.Name, cmd.Name())
+		}
+	}
+	return "see " + cmd.CommandPath() + " --help"
+}
+
+// newHelpCommand is cobra's, but for a word that is no command.
+func newHelpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:                   "help [COMMAND]",
+		Short:                 "Show what a command does and which flags it has",
+		DisableFlagsInUseLine: true,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			about, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return unknownCommand(cmd.Root(), strings.Join(args, " "))
+			}
+			about.InitDefaultHelpFlag()
+			return about.Help()
+		},
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			var names []string
+			if about, _, err := cmd.Root().Find(args); err == nil {
+				for _, c := range about.Commands() {
+					if c.IsAvailableCommand() && strings.HasPrefix(c.Name(), typed) {
+						names = append(names, c.Name())
+					}
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
 	}
 }
 

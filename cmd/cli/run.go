@@ -112,34 +112,40 @@ func (o *runOptions) validate() error {
 }
 
 func (a *app) runOneOff(cmd *cobra.Command, o *runOptions) error {
-	ctx := cmd.Context()
-	got, end := a.host.Signals()
+	signals, end := a.host.Signals()
 	defer end()
-	o.signals = got
-	t, err := a.fromFiles(ctx, []string{o.service})
+	var e Engine
+	err := preparing(cmd.Context(), signals, func(ctx context.Context) (err error) {
+		e, err = a.prepareRun(ctx, cmd, o)
+		return err
+	})
+	if e != nil {
+		defer e.Close()
+	}
 	if err != nil {
 		return err
 	}
-	if err := t.check([]string{o.service}); err != nil {
-		return err
+	o.signals = signals
+	return runRun(cmd.Context(), *o, e, a.ui)
+}
+
+func (a *app) prepareRun(ctx context.Context, cmd *cobra.Command, o *runOptions) (Engine, error) {
+	t, err := a.fromFiles(ctx, []string{o.service}, forContainers)
+	if err != nil {
+		return nil, err
 	}
 	c := creation{pull: o.pull, removeOrphans: o.removeOrphans}
 	if err := a.complete(&c, t, cmd.Flags().Changed("remove-orphans")); err != nil {
-		return err
+		return nil, err
 	}
 	o.removeOrphans, o.ignoreOrphans = c.removeOrphans, c.ignoreOrphans
 	vars, err := a.readVariables(o.envFiles)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	o.env = append(vars, a.inherit(o.env)...)
 	o.target, o.dryRun, o.parallel, o.host, o.workDir = t, a.flags.dryRun, a.limit(), a.clientHost(), a.host.WorkDir
-	e, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	return runRun(ctx, *o, e, a.ui)
+	return a.connect(ctx)
 }
 
 // readVariables reads files of KEY=VALUE lines; # begins a comment, values are taken as they are.

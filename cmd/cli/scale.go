@@ -24,7 +24,7 @@ func newScaleCommand(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.onFiles(func(ctx context.Context, e Engine, t *target, _ []string) error {
+			return a.onFiles(forContainers, func(ctx context.Context, e Engine, t *target, _ []string) error {
 				if err := t.scale(args); err != nil {
 					return err
 				}

@@ -23,9 +23,18 @@ type target struct {
 	encoded []byte
 }
 
+// filesFor says what a command wants a project's files for.
+type filesFor int
+
+const (
+	forImages filesFor = iota
+	// forContainers: what configs and secrets are made from must be there.
+	forContainers
+)
+
 // fromFiles loads the project for a command that can't do without its files, and says what the user should know of them.
-func (a *app) fromFiles(ctx context.Context, services []string) (*target, error) {
-	p, err := a.load(ctx, func(o *project.Options) { o.Services = services })
+func (a *app) fromFiles(ctx context.Context, services []string, use filesFor) (*target, error) {
+	p, err := a.load(ctx, func(o *project.Options) { o.Services, o.Run = services, use == forContainers })
 	if err != nil {
 		return nil, err
 	}

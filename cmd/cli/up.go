@@ -154,30 +154,39 @@ func quote(s string) string { return `"` + s + `"` }
 
 // up loads the project, connects and runs. Attached, Ctrl-C is runUp's own matter.
 func (a *app) up(cmd *cobra.Command, o *upOptions) error {
-	ctx, end := cmd.Context(), func() {}
-	if o.detach || o.noStart || a.flags.dryRun {
-		ctx, end = a.interruptible(ctx)
-	} else {
-		o.signals, end = a.host.Signals()
-	}
+	signals, end := a.host.Signals()
 	defer end()
-	t, err := a.fromFiles(ctx, o.services)
+	var e Engine
+	err := preparing(cmd.Context(), signals, func(ctx context.Context) (err error) {
+		e, err = a.prepareUp(ctx, cmd, o)
+		return err
+	})
+	if e != nil {
+		defer e.Close()
+	}
 	if err != nil {
 		return err
+	}
+	if o.detach || o.noStart || o.dryRun {
+		return preparing(cmd.Context(), signals, func(ctx context.Context) error { return runUp(ctx, *o, e, a.ui) })
+	}
+	o.signals = signals
+	return runUp(cmd.Context(), *o, e, a.ui)
+}
+
+func (a *app) prepareUp(ctx context.Context, cmd *cobra.Command, o *upOptions) (Engine, error) {
+	t, err := a.fromFiles(ctx, o.services, forContainers)
+	if err != nil {
+		return nil, err
 	}
 	if len(t.project.Services) == 0 {
-		return &ui.Problem{Text: "no service selected", Way: "every service of the file has a profile; turn one on with --profile"}
+		return nil, &ui.Problem{Text: "no service selected", Way: "every service of the file has a profile; turn one on with --profile"}
 	}
 	if err := a.complete(&o.creation, t, cmd.Flags().Changed("remove-orphans")); err != nil {
-		return err
+		return nil, err
 	}
 	o.target, o.dryRun, o.parallel, o.host = t, a.flags.dryRun, a.limit(), a.clientHost()
-	e, err := a.connect(ctx)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	return runUp(ctx, *o, e, a.ui)
+	return a.connect(ctx)
 }
 
 // complete adds what the environment, and the project's own, say about orphans, and applies --scale.
@@ -236,8 +245,8 @@ func bringUp(ctx context.Context, o *upOptions, q *api.UpRequest, e Engine, u *u
 	}
 	p.HideLayers, p.NoStart = o.quietPull, o.noStart
 	return approving(u, o.yes,
-		func(approved []string, report func(api.Event)) error {
-			q.Approved = approved
+		func(a answers, report func(api.Event)) error {
+			q.Approved, q.Declined = a.approved, a.declined
 			return e.Up(ctx, q, report)
 		},
 		func(verb func(func(api.Event)) error) error { return show(u, p, o.dryRun, verb) })
