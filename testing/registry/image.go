@@ -54,6 +54,11 @@ type Layer struct {
 	DiffID   digest.Digest
 	Blob     []byte
 	Compress string
+	// MediaType is OCI's for the compression if "". URLs and Annotations go into the layer's descriptor; a layer with URLs is
+	// not pushed.
+	MediaType   string
+	URLs        []string
+	Annotations map[string]string
 }
 
 // Image is an image in memory.
@@ -253,7 +258,12 @@ func (i *Image) layers() []blob {
 		if l.Compress != Plain {
 			mt += "+" + l.Compress
 		}
-		list = append(list, blobOf(mt, l.Blob))
+		if l.MediaType != "" {
+			mt = l.MediaType
+		}
+		b := blobOf(mt, l.Blob)
+		b.desc.URLs, b.desc.Annotations = l.URLs, l.Annotations
+		list = append(list, b)
 	}
 	return list
 }

@@ -155,6 +155,9 @@ func target(name string) (repo, tag string, err error) {
 
 func (r *Registry) pushBlobs(repo string, i *Image) error {
 	for _, b := range append(i.layers(), i.config("")) {
+		if len(b.desc.URLs) > 0 {
+			continue
+		}
 		open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b.data)), nil }
 		if err := r.putBlob(repo, b.desc.Digest, b.desc.Size, open); err != nil {
 			return err

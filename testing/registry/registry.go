@@ -2,19 +2,13 @@ package registry
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io"
 	"log"
-	"math/big"
 	"net"
 	"net/http"
 	"os"
@@ -45,6 +39,7 @@ type Registry struct {
 	secret string
 	tokens *tokens
 	ca     []byte
+	signer *authority
 
 	mu       sync.Mutex
 	faults   []*Fault
@@ -63,7 +58,9 @@ type options struct {
 	folder       string
 	user, secret string
 	tokens       time.Duration
+	open         bool
 	tls          bool
+	clientCerts  bool
 	addr         string
 }
 
@@ -80,6 +77,13 @@ func WithLogin(user, secret string) Option {
 func WithTokens(user, secret string, life time.Duration) Option {
 	return func(o *options) { o.user, o.secret, o.tokens = user, secret, life }
 }
+
+// PullsForAll has a registry with tokens give everyone those for pulls, as docker.io does.
+func PullsForAll() Option { return func(o *options) { o.open = true } }
+
+// WithClientCertificates has the registry speak TLS with those only who show a certificate of its own authority, which
+// ClientCertificate makes.
+func WithClientCertificates() Option { return func(o *options) { o.tls, o.clientCerts = true, true } }
 
 // WithTLS has the registry speak TLS with a certificate of an authority of its own, which HostsDir makes known.
 func WithTLS() Option { return func(o *options) { o.tls = true } }
@@ -110,7 +114,8 @@ func Run(scratch string, opts ...Option) (*Registry, error) {
 	}}
 	cfg.HTTP.Secret = "only for tests"
 	cfg.Validation.Disabled = false
-	cfg.Validation.Manifests.Indexes.Platforms = "none" // indexes with platforms that were not pushed
+	cfg.Validation.Manifests.Indexes.Platforms = "none"     // indexes with platforms that were not pushed
+	cfg.Validation.Manifests.URLs.Allow = []string{"^http"} // layers that are elsewhere
 	if o.folder != "" {
 		cfg.Storage["filesystem"] = configuration.Parameters{"rootdirectory": o.folder}
 	} else {
@@ -118,7 +123,7 @@ func Run(scratch string, opts ...Option) (*Registry, error) {
 	}
 	r := &Registry{scheme: "http", user: o.user, secret: o.secret}
 	if o.tokens > 0 {
-		r.tokens = &tokens{life: o.tokens}
+		r.tokens = &tokens{life: o.tokens, open: o.open}
 	} else if o.user != "" {
 		hash, err := bcrypt.GenerateFromPassword([]byte(o.secret), bcrypt.MinCost)
 		if err != nil {
@@ -138,16 +143,30 @@ func Run(scratch string, opts ...Option) (*Registry, error) {
 	transport := &http.Transport{}
 	if o.tls {
 		host, _, _ := net.SplitHostPort(r.Addr)
-		cert, ca, err := certificates(host)
+		if r.signer, err = newAuthority(); err != nil {
+			listener.Close()
+			return nil, err
+		}
+		cert, err := r.signer.certificate(host, x509.ExtKeyUsageServerAuth)
 		if err != nil {
 			listener.Close()
 			return nil, err
 		}
-		r.scheme, r.ca = "https", ca
-		listener = tls.NewListener(listener, &tls.Config{Certificates: []tls.Certificate{cert}})
+		r.scheme, r.ca = "https", r.signer.pem()
 		pool := x509.NewCertPool()
-		pool.AppendCertsFromPEM(ca)
-		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+		pool.AppendCertsFromPEM(r.ca)
+		serve, ask := &tls.Config{Certificates: []tls.Certificate{cert}}, &tls.Config{RootCAs: pool}
+		if o.clientCerts {
+			serve.ClientAuth, serve.ClientCAs = tls.RequireAndVerifyClientCert, pool
+			own, err := r.signer.certificate("pusher", x509.ExtKeyUsageClientAuth)
+			if err != nil {
+				listener.Close()
+				return nil, err
+			}
+			ask.Certificates = []tls.Certificate{own}
+		}
+		listener = tls.NewListener(listener, serve)
+		transport.TLSClientConfig = ask
 	}
 	r.client = &http.Client{Transport: transport}
 	r.app = handlers.NewApp(context.Background(), cfg)
@@ -280,7 +299,7 @@ func (r *Registry) do(method, url string, body io.Reader, size int64, mediaType 
 	}
 	switch {
 	case r.tokens != nil:
-		req.Header.Set("Authorization", "Bearer "+r.tokens.issue())
+		req.Header.Set("Authorization", "Bearer "+r.tokens.issue(nil))
 	case r.user != "":
 		req.SetBasicAuth(r.user, r.secret)
 	}
@@ -297,35 +316,4 @@ func (r *Registry) do(method, url string, body io.Reader, size int64, mediaType 
 		return resp, fmt.Errorf("%s %s: %s: %s", method, url, resp.Status, text)
 	}
 	return resp, nil
-}
-
-// certificates makes an authority and a certificate by it for a loopback host.
-func certificates(host string) (tls.Certificate, []byte, error) {
-	var none tls.Certificate
-	caKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return none, nil, err
-	}
-	year := 365 * 24 * time.Hour
-	ca := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test authority"}, IsCA: true,
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(year), BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
-	caDER, err := x509.CreateCertificate(rand.Reader, ca, ca, &caKey.PublicKey, caKey)
-	if err != nil {
-		return none, nil, err
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return none, nil, err
-	}
-	leaf := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host}, DNSNames: []string{"localhost"},
-		NotBefore: ca.NotBefore, NotAfter: ca.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}
-	if ip := net.ParseIP(host); ip != nil {
-		leaf.IPAddresses = []net.IP{ip}
-	}
-	der, err := x509.CreateCertificate(rand.Reader, leaf, ca, &key.PublicKey, caKey)
-	if err != nil {
-		return none, nil, err
-	}
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: caDER}), nil
 }
