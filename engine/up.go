@@ -63,8 +63,8 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 	if err != nil {
 		return err
 	}
-	if len(p.Questions) > 0 {
-		return v.ask(p.Questions)
+	if open := unanswered(p.Questions, req.Declined); len(open) > 0 {
+		return v.ask(open)
 	}
 	v.announce(p)
 	v.session.AnonymousRenewed = req.RenewAnonVolumes
@@ -85,6 +85,12 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 		return err
 	}
 	return v.run(ctx, p)
+}
+
+// unanswered are the questions that were not answered with no; those answered with yes the plan doesn't ask again. A plan
+// with a question keeps what the question is about.
+func unanswered(questions []plan.Question, declined []string) []plan.Question {
+	return slices.DeleteFunc(slices.Clone(questions), func(q plan.Question) bool { return slices.Contains(declined, q.Key) })
 }
 
 // ask hands questions to the caller, who comes again with answers.

@@ -36,6 +36,8 @@ type session struct {
 	resumed  chan struct{} // the engine was lost and is back: events may have been missed
 
 	attached  bool
+	starting  bool            // the first start has begun
+	unmade    map[string]bool // containers that are still to be made, by object
 	up        bool            // the verb has succeeded
 	running   map[string]bool // by id: what the session lives for
 	telling   int             // ends of containers that are not on the screen yet
@@ -66,6 +68,7 @@ func newSession(o *upOptions, q *api.UpRequest, watched []string, e Engine, u *u
 		}),
 		events: make(chan *api.ContainerEvent, 64), told: make(chan struct{}, 64), stopDone: make(chan error, 1),
 		broken: make(chan error, 2), resumed: make(chan struct{}, 1), running: map[string]bool{},
+		unmade: map[string]bool{},
 	}
 	s.lines = newLiveLines(e, p.Name, u.Now(), s.logs)
 	return s
@@ -79,8 +82,8 @@ func (s *session) run(ctx context.Context) error {
 	}
 	s.follow(ctx)
 	err := approving(s.ui, s.o.yes,
-		func(approved []string, report func(api.Event)) error {
-			s.request.Approved = approved
+		func(a answers, report func(api.Event)) error {
+			s.request.Approved, s.request.Declined = a.approved, a.declined
 			return s.engine.Up(s.upCtx, s.request, report)
 		},
 		func(verb func(func(api.Event)) error) error { return s.start(ctx, verb) })
@@ -186,16 +189,22 @@ func (s *session) start(ctx context.Context, verb func(func(api.Event)) error) e
 				s.aside(e)
 				continue
 			}
-			// Lines of containers and a display that redraws don't go together. Classic output shows all of the
-			// verb first, as 1.29 did.
-			if s.beginsStart(e) && !options.Classic {
-				if s.ui.Mode() == ui.ModeTTY {
-					finish(nil)
-				}
-				s.attach()
-			}
-			if shown {
+			s.note(e)
+			redraws := s.ui.Mode() == ui.ModeTTY && !options.Classic
+			if !redraws || !runs(e) {
 				progress.Event(e)
+			}
+			// Lines of containers and a display that redraws don't go together: it ends when all is made. Classic
+			// output shows all of the verb first, as 1.29 did.
+			if !s.starting || options.Classic {
+				continue
+			}
+			switch {
+			case !redraws:
+				s.attach()
+			case len(s.unmade) == 0:
+				finish(nil)
+				s.attach()
 			}
 		case sig := <-s.o.signals:
 			if sig == nil {
@@ -215,8 +224,21 @@ func (s *session) start(ctx context.Context, verb func(func(api.Event)) error) e
 	}
 }
 
-func (s *session) beginsStart(e api.Event) bool {
-	return e.Step != nil && e.Step.Verb == "start" && e.Step.Status == "working"
+// note takes in how far the verb is: what is still to be made, and whether something starts.
+func (s *session) note(e api.Event) {
+	switch {
+	case e.Verdict != nil && (e.Verdict.Outcome == "create" || e.Verdict.Outcome == "replace") && strings.HasPrefix(e.Verdict.Object, "container "):
+		s.unmade[e.Verdict.Object] = true
+	case e.Step != nil && e.Step.Verb == "create" && e.Step.Status != "working":
+		delete(s.unmade, e.Step.Object)
+	case e.Step != nil && e.Step.Verb == "start":
+		s.starting = true
+	}
+}
+
+// runs says whether an event is about starts and what they wait for.
+func runs(e api.Event) bool {
+	return e.Step != nil && (e.Step.Verb == "start" || e.Step.Verb == "wait")
 }
 
 // aside shows what of the verb matters while lines of containers are on the screen.
@@ -436,7 +458,12 @@ func (s *session) finish(ctx context.Context, verb string, timeout *time.Duratio
 	q := &api.SignalRequest{ProjectSelector: s.o.target.byName(s.o.services), Verb: verb, Timeout: timeout, Parallel: s.o.parallel}
 	go func() {
 		s.stopDone <- show(plain, s.o.target.progress(verb), false, func(report func(api.Event)) error {
-			return s.engine.Signal(ctx, q, report)
+			return s.engine.Signal(ctx, q, func(e api.Event) {
+				// That it waits for the verb before is this session's own doing.
+				if e.Kind != api.KindNotice {
+					report(e)
+				}
+			})
 		})
 	}()
 }
@@ -469,7 +496,8 @@ func (s *session) flush(ctx context.Context) {
 }
 
 func (s *session) result(upErr error) error {
-	if upErr != nil && !s.interrupt {
+	// A verb that the session itself broke off has nothing to say.
+	if upErr != nil && !s.interrupt && ui.ExitCode(upErr) != ui.Interrupted {
 		return upErr
 	}
 	if s.stopErr != nil && !errors.Is(s.stopErr, context.Canceled) {

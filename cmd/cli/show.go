@@ -22,12 +22,12 @@ func show(u *ui.UI, o ui.ProgressOptions, dryRun bool, verb func(func(api.Event)
 }
 
 // approving runs a verb, and once more with the approval of what it asked. Questions are about loss of data.
-func approving(u *ui.UI, yes bool, verb func(approved []string, report func(api.Event)) error, run func(func(func(api.Event)) error) error) error {
-	var approved []string
+func approving(u *ui.UI, yes bool, verb func(a answers, report func(api.Event)) error, run func(func(func(api.Event)) error) error) error {
+	var given answers
 	for {
 		var questions []api.Event
 		err := run(func(report func(api.Event)) error {
-			return verb(approved, func(e api.Event) {
+			return verb(given, func(e api.Event) {
 				if e.Kind == "question" {
 					questions = append(questions, e)
 					return
@@ -38,33 +38,34 @@ func approving(u *ui.UI, yes bool, verb func(approved []string, report func(api.
 		if len(questions) == 0 {
 			return err
 		}
-		more, qerr := answer(u, yes, questions)
-		if qerr != nil {
-			return qerr
+		if err := given.ask(u, yes, questions); err != nil {
+			return err
 		}
-		if len(more) == 0 {
-			return &ui.Problem{Text: "nothing was done: it would have lost data"}
-		}
-		approved = append(approved, more...)
 	}
 }
 
-func answer(u *ui.UI, yes bool, questions []api.Event) (approved []string, err error) {
+// answers are the keys of questions, by what the user said.
+type answers struct{ approved, declined []string }
+
+func (a *answers) ask(u *ui.UI, yes bool, questions []api.Event) error {
 	for _, q := range questions {
 		ok := yes
 		if !yes {
 			if !u.CanAsk() {
-				return nil, &ui.Problem{Text: q.Text, Way: "give -y to agree; the data will be lost"}
+				return &ui.Problem{Text: q.Text, Way: "give -y to agree; the data will be lost"}
 			}
+			var err error
 			if ok, err = u.Ask(q.Text); err != nil {
-				return nil, err
+				return err
 			}
 		}
 		if ok {
-			approved = append(approved, q.Key)
+			a.approved = append(a.approved, q.Key)
+		} else {
+			a.declined = append(a.declined, q.Key)
 		}
 	}
-	return approved, nil
+	return nil
 }
 
 // planSteps collects the steps of one or several plans that follow each other, numbered through.

@@ -227,8 +227,8 @@ func TestLossOfDataIsAsked(t *testing.T) {
 		says   string
 	}{
 		{"yes on a terminal", []string{"up", "-d"}, true, "y\n", 0, true, "Its data will be lost [y/N] "},
-		{"no on a terminal", []string{"up", "-d"}, true, "n\n", 1, false, "nothing was done"},
-		{"nothing typed on a terminal", []string{"up", "-d"}, true, "\n", 1, false, "nothing was done"},
+		{"no on a terminal goes on with the old volume", []string{"up", "-d"}, true, "n\n", 0, false, "Its data will be lost [y/N] "},
+		{"nothing typed on a terminal is no", []string{"up", "-d"}, true, "\n", 0, false, "Its data will be lost [y/N] "},
 		{"without a terminal", []string{"up", "-d"}, false, "", 1, false, "hint:  give -y to agree"},
 		{"agreed beforehand", []string{"up", "-d", "-y"}, false, "", 0, true, "Volume shop_data Created"},
 	} {
@@ -239,8 +239,12 @@ func TestLossOfDataIsAsked(t *testing.T) {
 			if r.code != c.code || !strings.Contains(r.err.String(), c.says) {
 				t.Errorf("exit code %d, %q", r.code, r.err)
 			}
-			if got := len(request[api.UpRequest](t, s.engine).Approved) > 0; got != c.agreed {
+			req := request[api.UpRequest](t, s.engine)
+			if got := len(req.Approved) > 0; got != c.agreed {
 				t.Errorf("approved: %v", got)
+			}
+			if declined := c.code == 0 && !c.agreed; declined != (len(req.Declined) > 0) {
+				t.Errorf("declined: %v", req.Declined)
 			}
 		})
 	}

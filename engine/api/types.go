@@ -23,6 +23,7 @@ type UpRequest struct {
 	Timeout                              *time.Duration
 	WaitTimeout                          time.Duration
 	Approved                             []string // keys of questions answered with yes
+	Declined                             []string // keys of questions answered with no: what they are about stays as it is
 	Parallel                             int      // 0: no limit
 	DryRun                               bool
 	Host                                 ClientHost
