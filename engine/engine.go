@@ -76,6 +76,8 @@ type Engine struct {
 
 	// ready is closed when what ran before was taken over; verbs wait for it.
 	ready chan struct{}
+	// calls counts those under way.
+	calls atomic.Int64
 }
 
 // Open builds the engine on a containerd that is ready, before its socket serves.
@@ -123,21 +125,42 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 
 // Register implements runtime.Service.
 func (e *Engine) Register(s *grpc.Server) error {
-	api.Register(s, e, ToAPI)
+	api.Register(s, e, e.toAPI)
 	return nil
 }
 
-// Close ends the engine; containers go on.
+// toAPI is ToAPI; a call that was broken off because the engine ends says so.
+func (e *Engine) toAPI(err error) *api.Error {
+	if e.ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return &api.Error{Class: api.ClassUnavailable, Message: "the engine was asked to end", HintText: "what runs goes on; give the same command again"}
+	}
+	return ToAPI(err)
+}
+
+// Close ends the engine; containers go on. Calls are broken off, and waited for.
 func (e *Engine) Close() error {
 	e.cancel()
+	e.rt.Drain(drainTimeout)
 	e.restarts.Close()
 	e.probes.Close()
 	e.wg.Wait()
 	return errors.Join(e.images.Close(context.WithoutCancel(e.ctx)), e.networks.Close())
 }
 
-// begin waits until the engine has taken over what ran, and gives the context for a call's work.
+// drainTimeout is how long calls may take to end when the engine ends.
+const drainTimeout = 10 * time.Second
+
+// begin waits until the engine has taken over what ran, and gives the context for a call's work, which also ends with the
+// engine.
 func (e *Engine) begin(ctx context.Context) (context.Context, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	unlink := context.AfterFunc(e.ctx, cancel)
+	e.calls.Add(1)
+	// gRPC ends the context of a call when the call has been answered.
+	context.AfterFunc(ctx, func() {
+		unlink()
+		e.calls.Add(-1)
+	})
 	select {
 	case <-e.ready:
 		return namespaces.WithNamespace(ctx, runtime.Namespace), nil
@@ -149,7 +172,7 @@ func (e *Engine) begin(ctx context.Context) (context.Context, error) {
 // Idle says that nothing runs and nothing is being done.
 func (e *Engine) Idle() bool {
 	alive := e.containers.List(func(c *container.Container) bool { return !over(c) && c.Status().State != plan.Created })
-	return !e.locks.busy() && len(alive) == 0
+	return e.calls.Load() == 0 && !e.locks.busy() && len(alive) == 0
 }
 
 // writeStopped notes that the engine is to stay down.

@@ -22,18 +22,29 @@ func main() {
 	fs.StringVar(&cfg.Shim, "shim", "", "path of berth-shim")
 	fs.StringVar(&cfg.Runc, "runc", "", "path of runc")
 	fs.DurationVar(&cfg.Idle, "idle", 0, "end after so long without a container; 0: never")
+	logPath := fs.String("log", "", "file of the log; none: standard error")
 	fs.BoolVar(&cfg.Debug, "debug", false, "write more to the log")
 	_ = fs.Parse(os.Args[1:])
+	if *logPath != "" {
+		log, err := daemon.OpenLog(*logPath)
+		if err != nil {
+			exit(err)
+		}
+		cfg.Log = log
+	}
 	self, err := os.Executable()
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "berthd:", err)
-		os.Exit(1)
+		exit(err)
 	}
 	cfg.Command = append([]string{self}, os.Args[1:]...)
 	if err := daemon.Run(context.Background(), cfg, open, engine.ToAPI); err != nil {
-		fmt.Fprintf(os.Stderr, "%s error: %v\n", time.Now().Format(time.RFC3339), err)
-		os.Exit(1)
+		exit(err)
 	}
+}
+
+func exit(err error) {
+	fmt.Fprintf(os.Stderr, "%s berthd: error: %v\n", time.Now().Format(time.RFC3339), err)
+	os.Exit(1)
 }
 
 // open is where the engine meets the process that it runs in.

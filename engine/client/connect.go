@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -224,7 +225,8 @@ func launch(ctx context.Context, cfg Config) error {
 		return fmt.Errorf("start the engine: %w", err)
 	}
 	defer ready.Close()
-	cmd := exec.Command(argv[0], argv[1:]...)
+	// The engine keeps it short, and goes on with it when a shim starts it again.
+	cmd := exec.Command(argv[0], append(slices.Clone(argv[1:]), "--log", LogFile(cfg.Root))...)
 	cmd.Dir = "/"
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.ExtraFiles = []*os.File{child}

@@ -54,6 +54,7 @@ type Engine interface {
 	Restore(context.Context) error
 	// Idle says that nothing runs and nothing is being done.
 	Idle() bool
+	// Close ends it. The call that asked for the end is answered before it returns.
 	io.Closer
 }
 
@@ -109,8 +110,6 @@ func Run(ctx context.Context, cfg Config, open Open, describe func(error) *api.E
 			log.Error("note that the engine was stopped", "error", err)
 		}
 	case <-asked:
-		// The answer to the call that asked must get out first.
-		time.Sleep(50 * time.Millisecond)
 	}
 	log.Info("engine ends")
 	return d.engine.Close()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	runcoptions "github.com/containerd/containerd/api/types/runc/options"
 	"github.com/containerd/containerd/v2/client"
@@ -47,6 +48,7 @@ type Runtime struct {
 
 	cfg    Config
 	server *server.Server
+	grpc   *grpc.Server // of the socket
 }
 
 // Service is what is added to containerd's gRPC server.
@@ -105,7 +107,7 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 			rt.Client = c
 			svc, err := open(namespaces.WithNamespace(ctx, Namespace), rt)
 			failed = err
-			return svc, err
+			return noting{svc, &rt.grpc}, err
 		},
 	})
 	if err := server.CreateTopLevelDirectories(conf); err != nil {
@@ -130,6 +132,28 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 
 // Serve opens the socket.
 func (r *Runtime) Serve(ctx context.Context) error { return r.server.Start(ctx) }
+
+// noting remembers the gRPC server that a service is registered on.
+type noting struct {
+	Service
+	server **grpc.Server
+}
+
+func (n noting) Register(s *grpc.Server) error {
+	*n.server = s
+	return n.Service.Register(s)
+}
+
+// Drain closes the socket and returns when the calls under way have been answered. Those that have not after limit are
+// broken off.
+func (r *Runtime) Drain(limit time.Duration) {
+	if r.grpc == nil {
+		return
+	}
+	t := time.AfterFunc(limit, r.grpc.Stop)
+	defer t.Stop()
+	r.grpc.GracefulStop()
+}
 
 // Close ends the server; shims and containers go on.
 func (r *Runtime) Close() { r.server.Stop() }
