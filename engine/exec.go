@@ -66,24 +66,26 @@ func (e *Engine) Exec(stream api.Stream) error {
 		return withCode(err)
 	}
 	e.events.Publish(c.Event("exec_start"))
-	if err := out.send(&api.Frame{Started: &api.Started{ID: x.ID, Name: c.Name}}); err != nil {
+	if err := out.send(&api.Frame{Started: &api.Started{ID: x.ID, Name: c.Name}}); err != nil || req.Detach {
+		collect(ctx, x)
 		return err
-	}
-	if req.Detach {
-		go func() { _, _ = x.Wait(context.WithoutCancel(ctx)) }()
-		return nil
 	}
 	go pump(ctx, stream, stdin, x)
 	code, err := x.Wait(ctx)
 	if err != nil && ctx.Err() != nil {
-		// The caller is gone, and with it who could use the process: docker leaves it, and so do we, but its end is collected.
-		go func() { _, _ = x.Wait(context.WithoutCancel(ctx)) }()
+		// The caller is gone, and with it who could use the process: docker leaves it, and so do we.
+		collect(ctx, x)
 		return err
 	}
 	if err != nil {
 		return err
 	}
 	return out.send(&api.Frame{Exit: &code})
+}
+
+// collect forgets a process that nobody waits for when it ends, at the latest with its container.
+func collect(ctx context.Context, x *container.Exec) {
+	go func() { _, _ = x.Wait(context.WithoutCancel(ctx)) }()
 }
 
 // execTarget finds the container that an exec means.

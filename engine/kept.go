@@ -86,6 +86,8 @@ func (k *keptProjects) Names() []string {
 
 // Forget drops a project.
 func (k *keptProjects) Forget(name string) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	err := os.Remove(k.file(name))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -123,7 +125,13 @@ func (k *keptProjects) writeLocked(name string, v kept) error {
 		return err
 	}
 	tmp := k.file(name) + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	// On the disk before it replaces the old one: half a file would be worse than an old one.
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}
 	return os.Rename(tmp, k.file(name))

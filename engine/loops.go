@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strconv"
 	"time"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -26,10 +27,7 @@ func (r restarter) Start(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	if err := r.containers.Update(c, func(st *container.Status) { st.Restarts++ }); err != nil {
-		return err
-	}
-	return r.apply.Start(namespaces.WithNamespace(ctx, runtime.Namespace), c)
+	return r.apply.Restart(namespaces.WithNamespace(ctx, runtime.Namespace), c)
 }
 
 // prober runs health checks for the monitor.
@@ -46,24 +44,42 @@ func (e *Engine) restarted(o restart.Outcome) {
 		return
 	}
 	e.cfg.Log.WarnContext(e.ctx, "restart a container", "id", container.Short(o.ID), "error", o.Err)
-	if c, err := e.containers.Get(o.ID); err == nil && o.Decision.Restart {
-		_ = e.containers.Update(c, func(st *container.Status) { st.State = plan.Restarting })
-		e.events.Publish(c.Event(event.Die))
+	c, err := e.containers.Get(o.ID)
+	if err != nil {
+		return
 	}
+	restarting := o.Decision.Restart && e.markRestarting(e.ctx, c)
+	ev := c.Event(event.Die)
+	ev.Restarting = restarting
+	e.events.Publish(ev)
+}
+
+// markRestarting notes that the restart loop will start c, unless the user has stopped it meanwhile.
+func (e *Engine) markRestarting(ctx context.Context, c *container.Container) bool {
+	marked := false
+	err := e.containers.Update(c, func(st *container.Status) {
+		// A restart that is quicker than this is seen by its state.
+		if marked = !st.Stopped; marked && (st.State == plan.Exited || st.State == plan.Dead) {
+			st.State = plan.Restarting
+		}
+	})
+	if err != nil {
+		e.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
+	}
+	if !marked {
+		e.restarts.Stopped(c.ID)
+	}
+	return marked
 }
 
 // exited is called by the container store when a task has ended.
 func (e *Engine) exited(ctx context.Context, c *container.Container, st container.Status) {
 	e.probes.Stop(c.ID)
+	restoring := e.restoring.Load()
 	restarting := false
-	if !e.restoring.Load() && !st.Stopped {
+	if !restoring && !st.Stopped {
 		d := e.restarts.Exited(c.ID, c.Restart, restart.Exit{Code: st.Code, Ran: st.Finished.Sub(st.Started)})
-		restarting = d.Restart
-	}
-	if restarting {
-		if err := e.containers.Update(c, func(st *container.Status) { st.State = plan.Restarting }); err != nil {
-			e.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
-		}
+		restarting = d.Restart && e.markRestarting(ctx, c)
 	}
 	if err := e.apply.Exited(ctx, c); err != nil {
 		e.cfg.Log.ErrorContext(ctx, "withdraw an ended container", "container", c.Name, "error", err)
@@ -71,23 +87,27 @@ func (e *Engine) exited(ctx context.Context, c *container.Container, st containe
 	ev := c.Event(event.Die)
 	ev.Restarting = restarting
 	e.events.Publish(ev)
-	if c.AutoRemove && !restarting {
+	if c.AutoRemove && !restarting && !restoring {
 		// Not here: the store holds the container until this returns.
 		e.wg.Go(func() { e.autoRemove(c) })
 	}
 }
 
+// autoRemove removes a container that was to live only as long as its process.
 func (e *Engine) autoRemove(c *container.Container) {
 	<-c.Exited()
-	if err := e.apply.Remove(e.ctx, c, true, true); err != nil {
+	if err := e.apply.Remove(e.ctx, c, true, true); err != nil && e.ctx.Err() == nil {
 		e.cfg.Log.ErrorContext(e.ctx, "remove a one-off container", "container", c.Name, "error", err)
 	}
 }
 
 func (e *Engine) oom(_ context.Context, c *container.Container) { e.events.Publish(c.Event(event.OOM)) }
 
-// containerStarted is called after each start.
-func (e *Engine) containerStarted(c *container.Container) {
+// containerStarted is called after each start, before an end can be handled.
+func (e *Engine) containerStarted(c *container.Container, again bool) {
+	if !again {
+		e.restarts.Started(c.ID)
+	}
 	if c.Health == nil {
 		return
 	}
@@ -96,19 +116,30 @@ func (e *Engine) containerStarted(c *container.Container) {
 	}
 }
 
-// containerStopping is called before a container is stopped because the user wants it.
+// containerStopping is called when a container is to be stopped because the user wants it, and has that in its status.
 func (e *Engine) containerStopping(c *container.Container) { e.restarts.Stopped(c.ID) }
 
 func (e *Engine) healthChanged(id string, s health.State) {
 	c, err := e.containers.Get(id)
-	if err != nil || !c.Running() {
+	if err != nil {
 		return
 	}
-	c.SetHealth(plan.Health(s.Status))
-	if n := len(s.Log); n > 0 && s.Status == health.Unhealthy {
-		e.cfg.Log.InfoContext(e.ctx, "container is unhealthy", "container", c.Name, "exit", s.Log[n-1].ExitCode, "output", s.Log[n-1].Output)
+	noted, err := e.containers.SetHealth(c, plan.Health(s.Status))
+	if err != nil {
+		e.cfg.Log.ErrorContext(e.ctx, "write a container's status", "container", c.Name, "error", err)
 	}
-	e.events.Publish(c.Event(event.HealthStatus(string(s.Status))))
+	if !noted {
+		return
+	}
+	ev := c.Event(event.HealthStatus(string(s.Status)))
+	if n := len(s.Log); n > 0 {
+		last := s.Log[n-1]
+		ev.Attributes = map[string]string{"exitCode": strconv.Itoa(last.ExitCode), "output": last.Output}
+		if s.Status == health.Unhealthy {
+			e.cfg.Log.InfoContext(e.ctx, "container is unhealthy", "container", c.Name, "exit", last.ExitCode, "output", last.Output)
+		}
+	}
+	e.events.Publish(ev)
 	// Names lead to healthy replicas.
 	if err := e.resolver.Changed(e.ctx, c); err != nil {
 		e.cfg.Log.ErrorContext(e.ctx, "tell the resolver", "container", c.Name, "error", err)

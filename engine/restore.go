@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 
@@ -17,10 +19,9 @@ import (
 	"berth/netplan/cni"
 )
 
-// Restore takes over what ran under an earlier engine. It returns when verbs may begin; what is to be started again
-// (after a crash or a reboot) is started behind that, in the order of its project.
+// Restore takes over what ran under an earlier engine, and clears away what that left half done. It returns when verbs may
+// begin; what is to be started again (after a crash or a reboot) is started behind that, in the order of its project.
 func (e *Engine) Restore(ctx context.Context) error {
-	defer close(e.ready)
 	ctx = namespaces.WithNamespace(ctx, runtime.Namespace)
 	e.restoring.Store(true)
 	// Events before the look at the tasks, so that no exit falls between the two.
@@ -30,49 +31,66 @@ func (e *Engine) Restore(ctx context.Context) error {
 	}
 	e.restoring.Store(false)
 	e.wg.Go(func() { events.Run(e.ctx) })
-	if err := e.restoreNetworks(ctx); err != nil {
-		e.cfg.Log.ErrorContext(ctx, "restore the networks", "error", err)
+	if err := e.clear(ctx); err != nil {
+		e.cfg.Log.ErrorContext(ctx, "clear away what an engine left", "error", err)
 	}
 	for _, c := range e.containers.List((*container.Container).Running) {
 		if c.Health == nil {
 			continue
 		}
-		if err := e.probes.Resume(c.ID, *c.Health, c.Shell, health.State{Status: health.Starting}); err != nil {
+		if err := e.probes.Resume(c.ID, *c.Health, c.Shell, health.State{Status: healthStatus(c.Status().Health)}); err != nil {
 			e.cfg.Log.ErrorContext(ctx, "resume health checks", "container", c.Name, "error", err)
 		}
 	}
-	for name, services := range e.toStart() {
+	close(e.ready)
+	for name := range e.toStart() {
 		e.wg.Go(func() {
-			if err := e.bringBack(name, services); err != nil {
+			if err := e.bringBack(name); err != nil && e.ctx.Err() == nil {
 				e.cfg.Log.ErrorContext(e.ctx, "bring a project back", "project", name, "error", err)
 			}
 		})
 	}
-	for _, c := range e.containers.List(func(c *container.Container) bool { return c.AutoRemove && over(c) && c.Status().State != plan.Created }) {
+	// Those that were never started as well: who wanted to start them has gone with the earlier engine.
+	for _, c := range e.containers.List(func(c *container.Container) bool { return c.AutoRemove && over(c) }) {
 		e.wg.Go(func() { e.autoRemove(c) })
 	}
 	return nil
 }
 
-func (e *Engine) restoreNetworks(ctx context.Context) error {
-	var live []cni.Live
-	projects := map[string]bool{}
-	for _, c := range e.containers.List(nil) {
-		if c.Parent != "" || c.Netns == "" {
+// healthStatus is the status to resume with; a container that was adopted without one is starting.
+func healthStatus(h plan.Health) health.Status {
+	switch h {
+	case plan.Healthy, plan.Unhealthy:
+		return health.Status(h)
+	}
+	return health.Starting
+}
+
+// clear brings networks and names in line with the containers that there are, and ends what verbs held that were cut off.
+func (e *Engine) clear(ctx context.Context) error {
+	errs := []error{e.apply.EndSessions(ctx)}
+	if err := e.networks.Restore(ctx, e.live()); err != nil {
+		errs = append(errs, fmt.Errorf("restore the networks: %w", err))
+	}
+	errs = append(errs, e.apply.ReleaseBridge(ctx), e.resolver.Restore(ctx))
+	return errors.Join(errs...)
+}
+
+// live lists the owners of addresses. Of two containers of one slot, one is about to replace the other: the one that runs
+// has the namespace.
+func (e *Engine) live() []cni.Live {
+	byOwner := map[string]cni.Live{}
+	for _, c := range e.containers.List(func(c *container.Container) bool { return c.Parent == "" && c.Netns != "" }) {
+		if byOwner[c.Owner].Netns != "" {
 			continue
 		}
 		l := cni.Live{Owner: c.Owner, Endpoints: c.Endpoints}
 		if c.Running() {
 			l.Netns, l.Ports, l.Addresses = c.Netns, c.Status().Ports, e.networks.Addresses(c.Owner)
-			projects[c.Project] = true
 		}
-		live = append(live, l)
+		byOwner[c.Owner] = l
 	}
-	errs := []error{e.networks.Restore(ctx, live)}
-	for name := range projects {
-		errs = append(errs, e.resolver.Write(ctx, name))
-	}
-	return errors.Join(errs...)
+	return slices.Collect(maps.Values(byOwner))
 }
 
 // toStart gives, by project, the services with containers that the restart policies want running.
@@ -89,14 +107,20 @@ func (e *Engine) toStart() map[string][]string {
 	return out
 }
 
-// bringBack starts services of a project as the verb start would.
-func (e *Engine) bringBack(name string, services []string) error {
-	<-e.ready
-	ctx, v, err := e.openVerb(e.ctx, "restore", api.ProjectSelector{Name: name}, 0, false, func(api.Event) error { return nil })
+// bringBack starts what is to be started of a project as the verb start would.
+func (e *Engine) bringBack(name string) (err error) {
+	ctx, cancel := context.WithCancel(e.ctx)
+	defer cancel()
+	ctx, v, err := e.openVerb(ctx, verbRestore, api.ProjectSelector{Name: name}, 0, false, func(api.Event) error { return nil })
 	if err != nil {
 		return err
 	}
-	defer v.close(ctx)
+	defer joinClose(&err, func() error { return v.close(ctx) })
+	// A verb of the user may have come first.
+	services := e.toStart()[name]
+	if len(services) == 0 {
+		return nil
+	}
 	have, err := v.have(ctx)
 	if err != nil {
 		return err

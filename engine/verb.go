@@ -47,8 +47,7 @@ func (e *Engine) openVerb(ctx context.Context, name string, sel api.ProjectSelec
 	}
 	if !dryRun {
 		v.release, err = e.locks.acquire(ctx, v.project.Name, name, func(holder string, since time.Time) {
-			v.emit(api.Event{Kind: api.KindNotice, Text: fmt.Sprintf("waiting for berth %s, which works on project %q since %s",
-				holder, v.project.Name, since.Format(time.TimeOnly))})
+			v.emit(api.Event{Kind: api.KindNotice, Text: waitingFor(holder, v.project.Name, since)})
 		})
 		if err != nil {
 			return nil, nil, fmt.Errorf("wait for project %q: %w", v.project.Name, err)
@@ -68,6 +67,17 @@ func (e *Engine) openVerb(ctx context.Context, name string, sel api.ProjectSelec
 		v.emit(api.Event{Kind: api.KindWarning, Text: text})
 	}
 	return ctx, v, nil
+}
+
+// verbRestore is what the engine calls its own work on a project after a crash or a reboot.
+const verbRestore = "restore"
+
+// waitingFor tells a user why nothing happens.
+func waitingFor(holder, project string, since time.Time) string {
+	if holder == verbRestore {
+		return fmt.Sprintf("waiting for the engine, which brings project %q back since %s", project, since.Format(time.TimeOnly))
+	}
+	return fmt.Sprintf("waiting for berth %s, which works on project %q since %s", holder, project, since.Format(time.TimeOnly))
 }
 
 func (v *verb) close(ctx context.Context) error {

@@ -2,6 +2,7 @@ package apply
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -55,9 +56,10 @@ type Applier struct {
 
 // Hooks tell the engine's loops what plans and users do.
 type Hooks struct {
-	// Started is called after a container's process has started.
-	Started func(c *container.Container)
-	// Stopping is called before the user's will to have a container stopped is carried out.
+	// Started is called when a container's process has started, before its end can be handled; again: a restart policy has
+	// started it.
+	Started func(c *container.Container, again bool)
+	// Stopping is called when the user's will to have a container stopped has been noted, before it is carried out.
 	Stopping func(c *container.Container)
 }
 
@@ -83,20 +85,36 @@ type Session struct {
 	Warn func(key, text string)
 
 	lease func(context.Context) error
-	mu    sync.Mutex
 }
 
 // Session begins a verb's work; the context that comes back holds a lease under which what is made is safe from garbage
 // collection until Close.
 func (a *Applier) Session(ctx context.Context, p *project.Project) (context.Context, *Session, error) {
 	manager := a.cfg.Client.LeasesService()
-	l, err := manager.Create(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour))
+	l, err := manager.Create(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour), leases.WithLabel(leaseLabel, p.Name))
 	if err != nil {
 		return nil, nil, fmt.Errorf("take a lease: %w", err)
 	}
 	s := &Session{Applier: a, Project: p, Warn: func(string, string) {}}
-	s.lease = func(ctx context.Context) error { return manager.Delete(ctx, l) }
+	s.lease = func(ctx context.Context) error { return ignoreNotFound(manager.Delete(ctx, l)) }
 	return leases.WithLease(ctx, l.ID), s, nil
+}
+
+// leaseLabel is on the leases of sessions; its value is the project.
+const leaseLabel = "berth.session"
+
+// EndSessions gives up what sessions of an engine held that was killed. It is called before the first Session.
+func (a *Applier) EndSessions(ctx context.Context) error {
+	manager := a.cfg.Client.LeasesService()
+	list, err := manager.List(ctx, fmt.Sprintf("labels.%q", leaseLabel))
+	if err != nil {
+		return fmt.Errorf("list the leases: %w", err)
+	}
+	var errs []error
+	for _, l := range list {
+		errs = append(errs, ignoreNotFound(manager.Delete(ctx, l)))
+	}
+	return errors.Join(errs...)
 }
 
 // Close ends the verb's work.

@@ -250,7 +250,8 @@ func (m *making) network(ctx context.Context) error {
 		}
 		return nil
 	}
-	r.Netns = filepath.Join(m.cfg.State, "netns", r.Project, strings.ReplaceAll(strings.TrimPrefix(r.Owner, r.Project+"/"), "/", "-"))
+	// All in one folder, so that none is left with the last container of a project; a project's name has no dot.
+	r.Netns = filepath.Join(m.cfg.State, "netns", strings.ReplaceAll(r.Owner, "/", "."))
 	if mode == "none" {
 		return nil
 	}

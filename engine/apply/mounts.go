@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
@@ -44,7 +45,9 @@ func (m *making) mount(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("mount %s in container %q: %w", v.Target, m.rec.Name, err)
 		}
-		v.Data = nil // it is in its file now; the record need not carry it
+		if !keepsData(v) {
+			v.Data = nil // it is in its file now
+		}
 		m.mounts = append(m.mounts, spec.Mount{Mount: v, HostPath: host})
 		v.Volume = nil
 		m.rec.Mounts = append(m.rec.Mounts, v)
@@ -77,6 +80,9 @@ func (m *making) source(ctx context.Context, v volumes.Mount, previous map[strin
 	case volumes.Named, volumes.Anonymous:
 		return m.volume(ctx, v, previous)
 	case volumes.File:
+		if v.Secret {
+			return secretPath(m.cfg.Containers.StateDir(m.rec.ID), len(m.mounts), v), checkSource(v)
+		}
 		return m.file(v)
 	}
 	return "", nil
@@ -159,25 +165,30 @@ func (m *making) withRootFS(ctx context.Context, f func(root string) error) erro
 	return mount.WithReadonlyTempMount(ctx, mounts, f)
 }
 
-// file writes a config or secret where the container gets it from, with owner and mode as asked for.
+// file writes a config where the container gets it from; secrets are made anew at each start, see writeSecrets.
 func (m *making) file(v volumes.Mount) (string, error) {
-	data := v.Data
-	if v.SourceFile != "" {
-		b, err := os.ReadFile(v.SourceFile)
-		if err != nil {
-			return "", err
-		}
-		data = b
-	}
 	dir := filepath.Join(m.cfg.Containers.Dir(m.rec.ID), "files")
 	if err := os.MkdirAll(dir, 0o711); err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, fmt.Sprintf("%d-%s", len(m.mounts), filepath.Base(v.Target)))
-	if err := os.WriteFile(path, data, 0o600); err != nil {
-		return "", err
+	return path, writeFile(path, v)
+}
+
+// writeFile writes a config or secret with owner and mode as asked for.
+func writeFile(path string, v volumes.Mount) error {
+	data := v.Data
+	if v.SourceFile != "" {
+		b, err := os.ReadFile(v.SourceFile)
+		if err != nil {
+			return err
+		}
+		data = b
 	}
-	return path, errors.Join(os.Chown(path, v.UID, v.GID), os.Chmod(path, os.FileMode(v.FileMode)))
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		return err
+	}
+	return errors.Join(os.Chown(path, v.UID, v.GID), os.Chmod(path, os.FileMode(v.FileMode)))
 }
 
 // mountVolume mounts a volume that has driver options again, after a reboot.
@@ -189,15 +200,15 @@ func (a *Applier) mountVolume(ctx context.Context, v volumes.Mount) error {
 	return err
 }
 
-// releaseVolumes unmounts volumes that no container uses any more, and removes a container's anonymous ones if asked.
-func (a *Applier) releaseVolumes(_ context.Context, c *container.Container, remove bool) error {
+// releaseVolumes unmounts volumes that no other container uses, and removes a container's anonymous ones if asked.
+func (a *Applier) releaseVolumes(c *container.Container, remove bool) error {
 	var errs []error
 	for _, v := range c.Mounts {
 		if v.Kind != volumes.Named && v.Kind != volumes.Anonymous {
 			continue
 		}
 		inUse := false
-		for _, o := range a.cfg.Containers.List(nil) {
+		for _, o := range a.cfg.Containers.List(func(o *container.Container) bool { return o.ID != c.ID }) {
 			for _, w := range o.Mounts {
 				inUse = inUse || w.Source == v.Source && w.Kind != volumes.Bind
 			}
@@ -230,16 +241,24 @@ func (s *Session) createNetwork(ctx context.Context, do plan.CreateNetwork) erro
 	return fmt.Errorf("create network %q: the project has no such network", do.Name)
 }
 
-// removeNetwork removes a network; stopped containers lose their place in it.
+// removeNetwork removes a network; stopped containers lose their place in it, and keep those in others.
 func (s *Session) removeNetwork(ctx context.Context, do plan.RemoveNetwork) error {
 	for _, id := range do.Detach {
 		c, err := s.cfg.Containers.Get(id)
 		if err != nil || c.Running() || c.Netns == "" || c.Parent != "" {
 			continue
 		}
-		if err := errors.Join(s.cfg.Networks.Detach(ctx, c.Owner, c.Netns), s.cfg.Networks.Release(c.Owner)); err != nil {
+		if err := s.cfg.Networks.Detach(ctx, c.Owner, c.Netns); err != nil {
+			return err
+		}
+		// An owner's reservations are those that it asked for last.
+		if _, err := s.cfg.Networks.Reserve(ctx, c.Owner, without(c.Endpoints, do.Name)); err != nil {
 			return err
 		}
 	}
 	return ignoreNotFound(s.cfg.Networks.RemoveNetwork(ctx, do.Name))
+}
+
+func without(eps []netplan.Endpoint, network string) []netplan.Endpoint {
+	return slices.DeleteFunc(slices.Clone(eps), func(e netplan.Endpoint) bool { return e.Network == network })
 }

@@ -47,6 +47,27 @@ func NewResolver(dir string, containers *container.Store, addresses func(string)
 // ZoneFile is the file that the shim of a project reads.
 func (r *Resolver) ZoneFile(project string) string { return filepath.Join(r.dir, project+".json") }
 
+// Restore writes the zones of all projects, and removes those that an engine left which was killed.
+func (r *Resolver) Restore(ctx context.Context) error {
+	projects := map[string]bool{}
+	for _, c := range r.containers.List((*container.Container).Running) {
+		projects[c.Project] = true
+	}
+	entries, err := os.ReadDir(r.dir)
+	errs := []error{ignoreNotExist(err)}
+	for _, e := range entries {
+		if strings.HasPrefix(e.Name(), ".") { // half written
+			errs = append(errs, os.Remove(filepath.Join(r.dir, e.Name())))
+		} else if name, ok := strings.CutSuffix(e.Name(), ".json"); ok {
+			projects[name] = true
+		}
+	}
+	for name := range projects {
+		errs = append(errs, r.Write(ctx, name))
+	}
+	return errors.Join(errs...)
+}
+
 // Starting says that c is about to run, and is to be found from now on; Settled, that its status tells from now on.
 func (r *Resolver) Starting(c *container.Container) {
 	r.mu.Lock()

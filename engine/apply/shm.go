@@ -41,11 +41,19 @@ func isMountPoint(path string) bool {
 }
 
 func unmountShm(c *container.Container) error {
-	if c.Shm == "" || !isMountPoint(c.Shm) {
+	if c.Shm == "" {
 		return nil
 	}
-	if err := unix.Unmount(c.Shm, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
-		return fmt.Errorf("unmount its shared memory: %w", err)
+	return unmount(c.Shm)
+}
+
+// unmount takes a mount away. It may be gone already.
+func unmount(path string) error {
+	if !isMountPoint(path) {
+		return nil
+	}
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("unmount %s: %w", path, err)
 	}
 	return nil
 }

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containerd/errdefs"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"berth/engine/container"
+	"berth/engine/event"
 	"berth/graph/plan"
 	"berth/netplan"
 	"berth/netplan/cni"
@@ -36,22 +38,41 @@ func (s *Session) startStep(ctx context.Context, do plan.StartContainer) error {
 	return s.Start(ctx, c)
 }
 
-// Start starts a container, with everything around it: namespace and links, names, files, ports. It needs only the
-// record, so that it serves restarts without a plan as well.
+// Start starts a container, with everything around it: namespace and links, names, files, ports.
 func (a *Applier) Start(ctx context.Context, c *container.Container) error {
+	return a.start(ctx, c, false)
+}
+
+// Restart is Start on behalf of a restart policy. It needs only the record, and leaves a container alone that the user has
+// stopped.
+func (a *Applier) Restart(ctx context.Context, c *container.Container) error {
+	return a.start(ctx, c, true)
+}
+
+func (a *Applier) start(ctx context.Context, c *container.Container, again bool) error {
 	if c.Running() {
 		return nil
 	}
 	a.cfg.Resolver.Starting(c)
-	err := a.cfg.Containers.Start(ctx, c, func(ctx context.Context) error { return a.prepare(ctx, c) }, a.amend(c))
+	began := false
+	err := a.cfg.Containers.Start(ctx, c, container.StartOptions{
+		Prepare: func(ctx context.Context) error { began = true; return a.prepare(ctx, c) },
+		Amend:   a.amend(c),
+		Started: func() {
+			a.cfg.Events.Publish(c.Event(event.Start))
+			a.hooks.Started(c, again)
+		},
+		Again: again,
+	})
 	a.cfg.Resolver.Settled(c)
-	if err != nil {
+	if err != nil && began {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
 		defer cancel()
 		return errors.Join(err, a.withdraw(clean, c))
 	}
-	a.cfg.Events.Publish(c.Event("start"))
-	a.hooks.Started(c)
+	if err != nil || !began {
+		return err
+	}
 	return a.refreshLinkers(ctx, c)
 }
 
@@ -72,6 +93,9 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 		}
 	}
 	if err := mountShm(c); err != nil {
+		return err
+	}
+	if err := a.writeSecrets(c); err != nil {
 		return err
 	}
 	if err := a.attach(ctx, c); err != nil {
@@ -171,6 +195,8 @@ func (a *Applier) Stop(ctx context.Context, c *container.Container, timeout *tim
 	if err := a.markStopped(c); err != nil {
 		return err
 	}
+	// A restart policy may just be starting it.
+	a.cfg.Containers.Settle(c)
 	if !c.Running() {
 		return nil
 	}
@@ -183,27 +209,37 @@ func (a *Applier) Stop(ctx context.Context, c *container.Container, timeout *tim
 
 // markStopped notes that it is the user who stops, so that no restart policy answers.
 func (a *Applier) markStopped(c *container.Container) error {
-	a.hooks.Stopping(c)
-	return a.cfg.Containers.Update(c, func(st *container.Status) {
+	err := a.cfg.Containers.Update(c, func(st *container.Status) {
 		st.Stopped = true
 		if st.State == plan.Restarting {
 			st.State = plan.Exited
 		}
 	})
+	// In this order: an exit that is handled meanwhile either sees the mark, or has set the timer that is taken back here.
+	a.hooks.Stopping(c)
+	return err
 }
 
 // Kill sends a signal; SIGKILL is waited for.
 func (a *Applier) Kill(ctx context.Context, c *container.Container, signal string) error {
-	if !c.Running() {
-		return nil
-	}
-	defer a.cfg.Events.Publish(c.Event("kill"))
 	if signal != "" && signal != "SIGKILL" && signal != "KILL" && signal != "9" {
-		return a.cfg.Containers.Signal(ctx, c, signal)
+		if !c.Running() {
+			return nil
+		}
+		if err := a.cfg.Containers.Signal(ctx, c, signal); err != nil {
+			return err
+		}
+		a.cfg.Events.Publish(c.Event("kill"))
+		return nil
 	}
 	if err := a.markStopped(c); err != nil {
 		return err
 	}
+	a.cfg.Containers.Settle(c)
+	if !c.Running() {
+		return nil
+	}
+	a.cfg.Events.Publish(c.Event("kill"))
 	return a.cfg.Containers.Kill(ctx, c)
 }
 
@@ -233,24 +269,21 @@ func (a *Applier) Unpause(ctx context.Context, c *container.Container) error {
 
 // Remove removes a container and all that was made for it alone; volumes: its anonymous volumes as well.
 func (a *Applier) Remove(ctx context.Context, c *container.Container, force, removeVolumes bool) error {
-	if c.Running() {
-		if !force {
-			return fmt.Errorf("remove container %q: it runs: %w", c.Name, errdefs.ErrFailedPrecondition)
-		}
-		if err := a.Kill(ctx, c, ""); err != nil {
-			return err
-		}
+	if c.Running() && !force {
+		return fmt.Errorf("remove container %q: it runs: %w", c.Name, errdefs.ErrFailedPrecondition)
 	}
-	if err := a.markStopped(c); err != nil {
+	if err := a.Kill(ctx, c, ""); err != nil {
 		return err
 	}
-	if err := unmountShm(c); err != nil {
+	// The record goes last but for the network, which is cleared by the records when an engine starts: whoever is killed in
+	// between leaves a container that can be removed again.
+	if err := errors.Join(unmountShm(c), a.removeSecrets(c), a.releaseVolumes(c, removeVolumes)); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
 	if err := a.cfg.Containers.Remove(ctx, c); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
-	err := errors.Join(a.detach(ctx, c), a.releaseVolumes(ctx, c, removeVolumes))
+	err := a.detach(ctx, c)
 	a.cfg.Events.Publish(c.Event("destroy"))
 	return err
 }
@@ -278,21 +311,25 @@ func (a *Applier) detach(ctx context.Context, c *container.Container) error {
 
 // releaseBridge removes the engine's shared bridge with the last container on it.
 func (a *Applier) releaseBridge(ctx context.Context, c *container.Container) error {
-	onBridge := func(o *container.Container) bool {
-		for _, e := range o.Endpoints {
-			if e.Network == netplan.DefaultBridge {
-				return true
-			}
-		}
-		return false
-	}
-	if !onBridge(c) || len(a.cfg.Containers.List(onBridge)) > 0 {
+	if !onBridge(c) {
 		return nil
 	}
+	return a.ReleaseBridge(ctx)
+}
+
+// ReleaseBridge removes the engine's shared bridge if no container is on it.
+func (a *Applier) ReleaseBridge(ctx context.Context) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if len(a.cfg.Containers.List(onBridge)) > 0 {
+		return nil
+	}
 	if err := a.cfg.Networks.RemoveNetwork(ctx, netplan.DefaultBridge); err != nil && !errdefs.IsFailedPrecondition(err) && !errdefs.IsNotFound(err) {
 		return err
 	}
 	return nil
+}
+
+func onBridge(c *container.Container) bool {
+	return slices.ContainsFunc(c.Endpoints, func(e netplan.Endpoint) bool { return e.Network == netplan.DefaultBridge })
 }

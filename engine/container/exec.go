@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -75,7 +76,7 @@ func (s *Store) Exec(ctx context.Context, c *Container, o ExecOptions) (_ *Exec,
 	var b [16]byte
 	_, _ = rand.Read(b[:])
 	e := &Exec{ID: "exec-" + hex.EncodeToString(b[:]), s: s, c: c}
-	if err := os.MkdirAll(s.stateDir(c.ID), 0o711); err != nil {
+	if err := os.MkdirAll(s.StateDir(c.ID), 0o711); err != nil {
 		return nil, err
 	}
 	if e.io, err = s.execIO(e.ID, c.ID, o); err != nil {
@@ -108,7 +109,7 @@ func (s *Store) execIO(id, container string, o ExecOptions) (cio.IO, error) {
 	if o.Stdin == nil && o.Stdout == nil && o.Stderr == nil {
 		return cio.NullIO(id)
 	}
-	opts := []cio.Opt{cio.WithStreams(o.Stdin, o.Stdout, o.Stderr), cio.WithFIFODir(s.stateDir(container))}
+	opts := []cio.Opt{cio.WithStreams(o.Stdin, o.Stdout, o.Stderr), cio.WithFIFODir(s.StateDir(container))}
 	if o.TTY {
 		opts = append(opts, cio.WithTerminal)
 	}
@@ -126,7 +127,15 @@ func (e *Exec) Wait(ctx context.Context) (code int, err error) {
 		e.io.Cancel()
 		return 137, e.io.Close()
 	}
-	e.io.Wait()
+	flushed := make(chan struct{})
+	go func() {
+		e.io.Wait()
+		close(flushed)
+	}()
+	select {
+	case <-flushed:
+	case <-ctx.Done(): // what the process has left running holds its output open; closing the pipes ends the copying
+	}
 	_, derr := e.s.cfg.Client.TaskService().DeleteProcess(context.WithoutCancel(ctx), &tasks.DeleteProcessRequest{ContainerID: e.c.ID, ExecID: e.ID})
 	e.io.Cancel()
 	return int(resp.ExitStatus), errors.Join(ignoreNotFound(derr), e.io.Close())
@@ -170,6 +179,9 @@ func (s *Store) Pids(ctx context.Context, c *Container) ([]int, error) {
 	return pids, nil
 }
 
+// probeEnd is how long a probe that was killed may take to be gone.
+const probeEnd = 10 * time.Second
+
 // Probe runs a health check's command and gives its exit code and the first 4 KiB of what it printed.
 func (s *Store) Probe(ctx context.Context, id string, args []string) (code int, output []byte, err error) {
 	c, err := s.Get(id)
@@ -184,7 +196,8 @@ func (s *Store) Probe(ctx context.Context, id string, args []string) (code int, 
 	code, err = e.Wait(ctx)
 	if ctx.Err() != nil {
 		// The probe took too long: it is ended, and waited for so that nothing of it stays.
-		clean := context.WithoutCancel(ctx)
+		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeEnd)
+		defer cancel()
 		kerr := e.Signal(clean, syscall.SIGKILL)
 		_, werr := e.Wait(clean)
 		return code, out.bytes(), errors.Join(ctx.Err(), ignoreGone(kerr), werr)

@@ -17,9 +17,11 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"berth/graph/plan"
@@ -45,7 +47,7 @@ type Config struct {
 type Hooks struct {
 	// Exited is called after a task has ended and was deleted, in the order of a container's life.
 	Exited func(ctx context.Context, c *Container, st Status)
-	// Exec is called when a further process starts in a container.
+	// OOM is called when the kernel has ended a process of the container for want of memory.
 	OOM func(ctx context.Context, c *Container)
 }
 
@@ -55,13 +57,16 @@ type Store struct {
 
 	mu   sync.RWMutex
 	byID map[string]*Container
+
+	reaps sync.WaitGroup // exits that are being handled
 }
 
 // Container is one container and its status.
 type Container struct {
 	Record
 
-	op sync.Mutex // held by Start, the handling of an exit, and Remove
+	op   sync.Mutex // held by Start, the handling of an exit, and Remove
+	disk sync.Mutex // held while the status is changed and written, so that files are written in the order of changes
 
 	mu      sync.Mutex
 	status  Status
@@ -76,7 +81,8 @@ func NewID() string {
 	return hex.EncodeToString(b[:])
 }
 
-// Open reads the records of all containers. It does not look at tasks: Adopt does.
+// Open reads the records of all containers, and clears away what an engine that was killed has left of others. It does
+// not look at tasks: Adopt does.
 func Open(ctx context.Context, cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, byID: map[string]*Container{}}
 	list, err := cfg.Client.ContainerService().List(ctx)
@@ -96,7 +102,37 @@ func Open(ctx context.Context, cfg Config) (*Store, error) {
 		c.status = s.readStatus(rec.ID)
 		s.byID[rec.ID] = c
 	}
+	s.sweep(ctx, list)
 	return s, nil
+}
+
+// sweep removes the folders of containers that have no record: an engine was killed while it made or removed them.
+func (s *Store) sweep(ctx context.Context, recorded []containers.Container) {
+	for _, dir := range []string{s.cfg.Dir, s.cfg.State} {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			continue // there was no container yet
+		}
+		for _, e := range entries {
+			if slices.ContainsFunc(recorded, func(cc containers.Container) bool { return cc.ID == e.Name() }) {
+				continue
+			}
+			if err := removeFolder(filepath.Join(dir, e.Name())); err != nil {
+				s.cfg.Log.WarnContext(ctx, "remove what a container left", "error", err)
+			}
+		}
+	}
+}
+
+// removeFolder removes a folder and what is mounted in it.
+func removeFolder(dir string) error {
+	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err := mount.UnmountRecursive(dir, unix.MNT_DETACH); err != nil {
+		return err // with something mounted, more than ours could be removed
+	}
+	return os.RemoveAll(dir)
 }
 
 func newContainer(r Record) *Container {
@@ -244,7 +280,8 @@ func (s *Store) Dir(id string) string { return filepath.Join(s.cfg.Dir, id) }
 // LogDir is the folder of a container's log.
 func (s *Store) LogDir(id string) string { return filepath.Join(s.Dir(id), "log") }
 
-func (s *Store) stateDir(id string) string { return filepath.Join(s.cfg.State, id) }
+// StateDir is the folder of a container's files that do not outlive a reboot.
+func (s *Store) StateDir(id string) string { return filepath.Join(s.cfg.State, id) }
 
 // Short is how an id is shown: its first 12 digits.
 func Short(id string) string { return id[:min(12, len(id))] }
@@ -276,19 +313,27 @@ func (c *Container) Removed() bool {
 	return c.removed
 }
 
-// SetHealth notes what the health check says.
-func (c *Container) SetHealth(h plan.Health) {
-	c.mu.Lock()
-	c.status.Health = h
-	c.mu.Unlock()
+// SetHealth notes what the health check says of a container that runs; of one that doesn't, it reports false.
+func (s *Store) SetHealth(c *Container, h plan.Health) (noted bool, err error) {
+	err = s.Update(c, func(st *Status) {
+		if noted = st.State == plan.Running || st.State == plan.Paused; noted {
+			st.Health = h
+		}
+	})
+	return noted, err
 }
 
 // Update changes the status and writes it to disk.
 func (s *Store) Update(c *Container, f func(*Status)) error {
+	c.disk.Lock()
+	defer c.disk.Unlock()
 	c.mu.Lock()
 	f(&c.status)
-	st := c.status
+	st, removed := c.status, c.removed
 	c.mu.Unlock()
+	if removed {
+		return nil
+	}
 	return s.writeStatus(c.ID, st)
 }
 
@@ -314,9 +359,6 @@ func (s *Store) writeStatus(id string, st Status) error {
 	}
 	tmp := s.statusFile(id) + ".new"
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil // being removed
-		}
 		return err
 	}
 	return os.Rename(tmp, s.statusFile(id))

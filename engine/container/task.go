@@ -26,18 +26,34 @@ import (
 	"berth/graph/plan"
 )
 
-// Start starts the process of a container whose network and files are ready. amend may change the
-// spec for this start alone (namespaces of other containers that run now), and may be nil.
-func (s *Store) Start(ctx context.Context, c *Container, prepare func(context.Context) error, amend func(*specs.Spec) error) error {
+// StartOptions are of one start.
+type StartOptions struct {
+	// Prepare makes what the process needs around it; Amend changes the spec for this start alone (namespaces of other
+	// containers that run now). Both may be nil.
+	Prepare func(context.Context) error
+	Amend   func(*specs.Spec) error
+	// Started is called when the process runs, and before its exit can be handled. It may be nil.
+	Started func()
+	// Again is a start by a restart policy: it counts, and comes to nothing if the user has stopped the container.
+	Again bool
+}
+
+// Start starts the process of a container. One that runs, or that Again is not to start, is left as it is.
+func (s *Store) Start(ctx context.Context, c *Container, o StartOptions) error {
 	c.op.Lock()
 	defer c.op.Unlock()
 	if c.Removed() {
 		return fmt.Errorf("container %q: %w", c.Name, errdefs.ErrNotFound)
 	}
-	if c.Running() {
+	if c.Running() || o.Again && c.Status().Stopped {
 		return nil
 	}
-	err := s.start(ctx, c, prepare, amend)
+	if o.Again {
+		if err := s.Update(c, func(st *Status) { st.Restarts++ }); err != nil {
+			return err
+		}
+	}
+	pid, err := s.start(ctx, c, o)
 	if err != nil {
 		uerr := s.Update(c, func(st *Status) {
 			st.Error = err.Error()
@@ -48,7 +64,26 @@ func (s *Store) Start(ctx context.Context, c *Container, prepare func(context.Co
 		})
 		return errors.Join(err, uerr)
 	}
+	// The process runs, whatever becomes of the file: Adopt finds it by its task.
+	if err := s.Update(c, func(st *Status) { *st = startedStatus(c, *st, pid, o.Again) }); err != nil {
+		s.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
+	}
+	if o.Started != nil {
+		o.Started()
+	}
 	return nil
+}
+
+// startedStatus is the status of a container whose process has just started.
+func startedStatus(c *Container, before Status, pid int, again bool) Status {
+	st := Status{State: plan.Running, Pid: pid, Started: time.Now(), Ports: before.Ports}
+	if again {
+		st.Restarts = before.Restarts
+	}
+	if c.Health != nil {
+		st.Health = plan.Starting
+	}
+	return st
 }
 
 // startFailureCode gives what docker gives: 127 for a command that isn't there, 126 for one that can't be run, 128 else.
@@ -60,30 +95,35 @@ func startFailureCode(err error) int {
 	return 128
 }
 
-func (s *Store) start(ctx context.Context, c *Container, prepare func(context.Context) error, amend func(*specs.Spec) error) error {
-	if prepare != nil {
-		if err := prepare(ctx); err != nil {
-			return err
+func (s *Store) start(ctx context.Context, c *Container, o StartOptions) (pid int, err error) {
+	if o.Prepare != nil {
+		if err := o.Prepare(ctx); err != nil {
+			return 0, err
 		}
 	}
-	if amend != nil {
-		if err := s.amend(ctx, c.ID, amend); err != nil {
-			return err
+	if o.Amend != nil {
+		if err := s.amend(ctx, c.ID, o.Amend); err != nil {
+			return 0, err
 		}
 	}
 	req := &tasks.CreateTaskRequest{ContainerID: c.ID, Terminal: c.TTY}
 	mounts, err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Mounts(ctx, c.ID)
 	if err != nil {
-		return fmt.Errorf("its file system: %w", err)
+		return 0, fmt.Errorf("its file system: %w", err)
 	}
 	for _, m := range mounts {
 		req.Rootfs = append(req.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
 	if err := s.streams(c, req); err != nil {
-		return err
+		return 0, err
 	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	// From here on the start is brought to its end: a call that is broken off could leave a process that nobody knows.
+	ctx = context.WithoutCancel(ctx)
 	if err := s.createTask(ctx, c, req); err != nil {
-		return startError(c, err)
+		return 0, startError(c, err)
 	}
 	c.mu.Lock()
 	c.exited = make(chan struct{})
@@ -93,15 +133,16 @@ func (s *Store) start(ctx context.Context, c *Container, prepare func(context.Co
 		c.mu.Lock()
 		close(c.exited)
 		c.mu.Unlock()
-		_, derr := s.cfg.Client.TaskService().Delete(context.WithoutCancel(ctx), &tasks.DeleteTaskRequest{ContainerID: c.ID})
-		return startError(c, errors.Join(errgrpc.ToNative(err), ignoreNotFound(derr)))
+		_, derr := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID})
+		return 0, startError(c, errors.Join(errgrpc.ToNative(err), ignoreNotFound(derr)))
 	}
-	return s.Update(c, func(st *Status) {
-		*st = Status{State: plan.Running, Pid: int(resp.Pid), Started: time.Now(), Restarts: st.Restarts, Ports: st.Ports}
-		if c.Health != nil {
-			st.Health = plan.Starting
-		}
-	})
+	return int(resp.Pid), nil
+}
+
+// Settle waits until a start, an exit or a removal that is under way has been handled.
+func (s *Store) Settle(c *Container) {
+	c.op.Lock()
+	defer c.op.Unlock()
 }
 
 // createTask asks for the task; what a killed engine or a dead shim left of an earlier one is cleared away first.
@@ -133,7 +174,7 @@ func (s *Store) streams(c *Container, req *tasks.CreateTaskRequest) error {
 	if !c.Stdin {
 		return nil
 	}
-	if err := os.MkdirAll(s.stateDir(c.ID), 0o711); err != nil {
+	if err := os.MkdirAll(s.StateDir(c.ID), 0o711); err != nil {
 		return err
 	}
 	req.Stdin = s.stdin(c.ID)
@@ -143,7 +184,7 @@ func (s *Store) streams(c *Container, req *tasks.CreateTaskRequest) error {
 	return nil
 }
 
-func (s *Store) stdin(id string) string { return filepath.Join(s.stateDir(id), "stdin") }
+func (s *Store) stdin(id string) string { return filepath.Join(s.StateDir(id), "stdin") }
 
 // OpenStdin opens the writing end of a container's standard input.
 func (s *Store) OpenStdin(c *Container) (*os.File, error) {
@@ -241,7 +282,7 @@ func (s *Store) Pause(ctx context.Context, c *Container) error {
 	if _, err := s.cfg.Client.TaskService().Pause(ctx, &tasks.PauseTaskRequest{ContainerID: c.ID}); err != nil {
 		return errgrpc.ToNative(err)
 	}
-	return s.Update(c, func(st *Status) { st.State = plan.Paused })
+	return s.turn(c, plan.Running, plan.Paused)
 }
 
 // Unpause lets them go on.
@@ -249,7 +290,16 @@ func (s *Store) Unpause(ctx context.Context, c *Container) error {
 	if _, err := s.cfg.Client.TaskService().Resume(ctx, &tasks.ResumeTaskRequest{ContainerID: c.ID}); err != nil {
 		return errgrpc.ToNative(err)
 	}
-	return s.Update(c, func(st *Status) { st.State = plan.Running })
+	return s.turn(c, plan.Paused, plan.Running)
+}
+
+// turn changes the state, unless the process has ended meanwhile.
+func (s *Store) turn(c *Container, from, to plan.State) error {
+	return s.Update(c, func(st *Status) {
+		if st.State == from {
+			st.State = to
+		}
+	})
 }
 
 // Remove removes a container that does not run: record, file system, log, status.
@@ -269,13 +319,15 @@ func (s *Store) Remove(ctx context.Context, c *Container) error {
 	if err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("its file system: %w", err)
 	}
+	c.disk.Lock() // a status that is being written has its file before the folder goes
 	c.mu.Lock()
 	c.removed = true
 	c.mu.Unlock()
+	c.disk.Unlock()
 	s.mu.Lock()
 	delete(s.byID, c.ID)
 	s.mu.Unlock()
-	return errors.Join(os.RemoveAll(s.Dir(c.ID)), os.RemoveAll(s.stateDir(c.ID)))
+	return errors.Join(os.RemoveAll(s.Dir(c.ID)), removeFolder(s.StateDir(c.ID)))
 }
 
 // Subscription is the store's ear at containerd's events; it is the one place that learns of exits.
@@ -291,8 +343,9 @@ func (s *Store) Subscribe(ctx context.Context) *Subscription {
 	return &Subscription{s, ch, errs}
 }
 
-// Run acts on what happens until ctx, that of Subscribe, ends.
+// Run acts on what happens until ctx, that of Subscribe, ends, and returns when what it began is done.
 func (w *Subscription) Run(ctx context.Context) {
+	defer w.s.reaps.Wait()
 	for {
 		select {
 		case env := <-w.events:
@@ -315,7 +368,7 @@ func (s *Store) handle(ctx context.Context, env *events.Envelope) {
 	switch e := ev.(type) {
 	case *eventsapi.TaskExit:
 		if e.ID == e.ContainerID { // not of an exec
-			s.taskExited(ctx, e.ContainerID)
+			s.taskExited(ctx, e.ContainerID, int(e.Pid))
 		}
 	case *eventsapi.TaskOOM:
 		if c, err := s.Get(e.ContainerID); err == nil {
@@ -327,20 +380,22 @@ func (s *Store) handle(ctx context.Context, env *events.Envelope) {
 	}
 }
 
-func (s *Store) taskExited(ctx context.Context, id string) {
+func (s *Store) taskExited(ctx context.Context, id string, pid int) {
 	c, err := s.Get(id)
 	if err != nil {
 		return
 	}
-	// Not in this goroutine: deleting the task takes the runtime some milliseconds.
-	go s.reap(ctx, c)
+	// Not in this goroutine: deleting the task takes the runtime some milliseconds. It is brought to its end, as the
+	// exit code is told only once.
+	s.reaps.Go(func() { s.reap(context.WithoutCancel(ctx), c, pid) })
 }
 
-// reap deletes an ended task and tells who waits for it.
-func (s *Store) reap(ctx context.Context, c *Container) {
+// reap deletes an ended task and tells who waits for it. pid is that of the process that has ended, 0 if it is not known: a
+// shim tells an engine that was away of ends which that has found out by itself, and may have answered with a start.
+func (s *Store) reap(ctx context.Context, c *Container, pid int) {
 	c.op.Lock()
 	defer c.op.Unlock()
-	if !c.Running() {
+	if !c.Running() || pid != 0 && pid != c.Status().Pid {
 		return
 	}
 	code, at := 255, time.Now()
@@ -349,12 +404,25 @@ func (s *Store) reap(ctx context.Context, c *Container) {
 	case err == nil:
 		code, at = int(resp.ExitStatus), resp.ExitedAt.AsTime()
 	case errdefs.IsNotFound(err): // its shim is gone: the code is not known
-	case errdefs.IsFailedPrecondition(err): // it runs: an event of an earlier life
+	case s.taskRuns(ctx, c): // an event of an earlier life
 		return
 	default:
 		s.cfg.Log.ErrorContext(ctx, "delete an ended task", "container", c.Name, "error", err)
 	}
 	s.ended(ctx, c, code, at)
+}
+
+// taskRuns says that the runtime has a process of the container that has not ended.
+func (s *Store) taskRuns(ctx context.Context, c *Container) bool {
+	resp, err := s.cfg.Client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: c.ID})
+	if err != nil {
+		return false
+	}
+	switch resp.Process.Status {
+	case taskapi.Status_RUNNING, taskapi.Status_PAUSED, taskapi.Status_PAUSING:
+		return true
+	}
+	return false
 }
 
 // ended notes the end of a container's process; c.op is held.
@@ -389,17 +457,9 @@ func (s *Store) Adopt(ctx context.Context) error {
 		p, ok := have[c.ID]
 		switch {
 		case ok && (p.Status == taskapi.Status_RUNNING || p.Status == taskapi.Status_PAUSED || p.Status == taskapi.Status_PAUSING):
-			state := plan.Running
-			if p.Status != taskapi.Status_RUNNING {
-				state = plan.Paused
+			if err := s.adoptRunning(c, p); err != nil {
+				s.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
 			}
-			c.mu.Lock()
-			c.exited = make(chan struct{})
-			c.status.State, c.status.Pid, c.status.Code = state, int(p.Pid), 0
-			if c.status.Started.IsZero() {
-				c.status.Started = time.Now()
-			}
-			c.mu.Unlock()
 		case ok && p.Status == taskapi.Status_CREATED:
 			// The engine was killed between create and start: start again from the beginning.
 			_, _ = s.cfg.Client.TaskService().Kill(ctx, &tasks.KillRequest{ContainerID: c.ID, Signal: uint32(syscall.SIGKILL), All: true})
@@ -409,16 +469,38 @@ func (s *Store) Adopt(ctx context.Context) error {
 			}
 		case ok || c.Running():
 			s.adoptEnded(ctx, c)
+		case c.Status().State == plan.Restarting:
+			// Who was to start it again is gone; whether it is started is decided anew.
+			if err := s.turn(c, plan.Restarting, plan.Exited); err != nil {
+				s.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
+			}
 		}
 	}
 	return nil
+}
+
+// adoptRunning takes over a container that runs.
+func (s *Store) adoptRunning(c *Container, p *taskapi.Process) error {
+	known := c.Running()
+	c.mu.Lock()
+	c.exited = make(chan struct{})
+	c.mu.Unlock()
+	return s.Update(c, func(st *Status) {
+		if !known { // the engine was killed after the start, before it was written down
+			*st = startedStatus(c, *st, int(p.Pid), false)
+		}
+		st.State, st.Pid = plan.Running, int(p.Pid)
+		if p.Status != taskapi.Status_RUNNING {
+			st.State = plan.Paused
+		}
+	})
 }
 
 func (s *Store) adoptEnded(ctx context.Context, c *Container) {
 	c.mu.Lock()
 	c.status.State = plan.Running
 	c.mu.Unlock()
-	s.reap(ctx, c)
+	s.reap(ctx, c, 0)
 }
 
 func ignoreNotFound(err error) error {
