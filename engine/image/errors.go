@@ -59,8 +59,16 @@ func (e *errContent) Error() string {
 }
 func (e *errContent) Unwrap() error { return e.cause }
 
-// pullError says what stopped a pull, for the user. configDir is where hosts.toml files are looked for.
-func pullError(ref Reference, name, configDir string, err error) error {
+// The verbs that registries are asked for.
+const (
+	opPull  = "pull image"
+	opPush  = "push image"
+	opCheck = "check image"
+	opLogin = "log in to"
+)
+
+// registryError says what stopped a verb (op) on a registry, for the user. configDir is where hosts.toml files are looked for.
+func registryError(op string, ref Reference, name, configDir string, err error) error {
 	if err == nil {
 		return nil
 	}
@@ -69,13 +77,13 @@ func pullError(ref Reference, name, configDir string, err error) error {
 		return done
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-		return fmt.Errorf("pull image %q: %w", name, err)
+		return fmt.Errorf("%s %q: %w", op, name, err)
 	}
-	e := &Error{Op: "pull image", Ref: name, Class: errdefs.ErrUnknown, cause: err}
+	e := &Error{Op: op, Ref: name, Class: errdefs.ErrUnknown, cause: err}
 	registry := ref.Domain
-	login := "docker login " + registry
+	login := "berth login " + registry
 	if registry == "docker.io" {
-		login = "docker login"
+		login = "berth login"
 	}
 	certs := fmt.Sprintf("%s/%s", configDir, registry)
 
@@ -88,21 +96,28 @@ func pullError(ref Reference, name, configDir string, err error) error {
 		verify   *tls.CertificateVerificationError
 		record   tls.RecordHeaderError
 		dns      *net.DNSError
-		op       *net.OpError
+		dial     *net.OpError
 	)
 	switch {
 	case errors.As(err, &wrong):
 		e.Class = errdefs.ErrFailedPrecondition
 		e.Reason = fmt.Sprintf("what %s sent for %s is not what that digest stands for; it was thrown away", registry, wrong.digest)
 		e.hint = "try again; if it stays so, the registry or a proxy in between is damaged"
+	case isWrongLayer(err):
+		e.Class, e.Reason = errdefs.ErrFailedPrecondition, wrongLayer
+		e.hint = "whoever made the image has to push it again"
 	case isNoSpace(err):
 		e.Class = errdefs.ErrResourceExhausted
 		e.Reason = "no space left on the disk; what was fetched is removed again"
-		e.hint = "berth image rm takes away images that are not needed"
+		e.hint = "berth image prune takes away images that are not needed"
 	case strings.Contains(err.Error(), "schema 1 not supported"), strings.Contains(err.Error(), "manifest.v1+prettyjws"):
 		e.Class = errdefs.ErrNotImplemented
 		e.Reason = "it is in the old schema 1 format, which is not supported"
 		e.hint = "use a newer tag, or push the image again with a current tool"
+	case strings.Contains(err.Error(), "tls: certificate required"), strings.Contains(err.Error(), "tls: bad certificate"):
+		e.Class = errdefs.ErrUnauthenticated
+		e.Reason = fmt.Sprintf("%s wants a certificate of its clients and does not get the right one", registry)
+		e.hint = fmt.Sprintf("put it into %s as client.cert and client.key, or name both in hosts.toml: client = [[\"client.cert\", \"client.key\"]]", certs)
 	case errors.Is(err, errNoCredentials):
 		e.Class = errdefs.ErrUnauthenticated
 		e.Reason = fmt.Sprintf("credentials of %s can't be read: %v", registry, rootCause(err))
@@ -117,8 +132,17 @@ func pullError(ref Reference, name, configDir string, err error) error {
 		e.hint = fmt.Sprintf("if that is meant, write this into %s/hosts.toml: server = \"http://%s\"", certs, registry)
 	case errors.Is(err, docker.ErrInvalidAuthorization), errors.As(err, &status) && (status.StatusCode == 401 || status.StatusCode == 403):
 		e.Class = errdefs.ErrPermissionDenied
-		e.Reason = fmt.Sprintf("%s refuses access: the image does not exist there, or it is private%s", registry, registrySays(err))
-		e.hint = fmt.Sprintf("check the name; for a private image log in first (%s)", login)
+		switch op {
+		case opLogin:
+			e.Reason = fmt.Sprintf("wrong user or password%s", registrySays(err))
+			e.hint = "where a second factor is on, an access token takes the password's place"
+		case opPush:
+			e.Reason = fmt.Sprintf("%s refuses access: pushing to %s is not allowed%s", registry, ref.Path, registrySays(err))
+			e.hint = fmt.Sprintf("log in as someone who may (%s), or give the image a name of your own: berth image tag", login)
+		default:
+			e.Reason = fmt.Sprintf("%s refuses access: the image does not exist there, or it is private%s", registry, registrySays(err))
+			e.hint = fmt.Sprintf("check the name; for a private image log in first (%s)", login)
+		}
 		if errors.As(err, &status) && status.StatusCode == 401 {
 			e.Class = errdefs.ErrUnauthenticated
 		}
@@ -134,14 +158,23 @@ func pullError(ref Reference, name, configDir string, err error) error {
 		e.Class = errdefs.ErrUnavailable
 		e.Reason = fmt.Sprintf("registry %s can't be reached: no address found for %s", registry, dns.Name)
 		e.hint = fmt.Sprintf("check the network and the name; a mirror can be set in %s/hosts.toml", certs)
-	case errors.As(err, &op):
+	case errors.As(err, &dial):
 		e.Class = errdefs.ErrUnavailable
-		e.Reason = fmt.Sprintf("registry %s can't be reached: %v", registry, op)
+		e.Reason = fmt.Sprintf("registry %s can't be reached: %v", registry, dial)
 		e.hint = fmt.Sprintf("check that it runs and that the network lets it through; a mirror can be set in %s/hosts.toml", certs)
 	case isTransient(err):
 		e.Class = errdefs.ErrUnavailable
 		e.Reason = fmt.Sprintf("the connection to %s broke off: %v", registry, rootCause(err))
 		e.hint = "try again; what was fetched is kept for a day"
+		if op != opPull {
+			e.hint = "try again"
+		}
+	case errdefs.IsNotFound(err) && op == opLogin:
+		e.Class, e.Reason = errdefs.ErrNotFound, fmt.Sprintf("%s is no registry", registry)
+		e.hint = "check the name; it has no path and no image in it"
+	case errdefs.IsNotFound(err) && op == opPush:
+		e.Class, e.Reason = errdefs.ErrNotFound, fmt.Sprintf("%s has no such repository, or takes no images", registry)
+		e.hint = fmt.Sprintf("check the name; a registry or mirror that is only for pulls has no push in its capabilities in %s/hosts.toml", certs)
 	case errdefs.IsNotFound(err):
 		e.Class = errdefs.ErrNotFound
 		e.Reason = fmt.Sprintf("%s has no such image or tag", registry)
@@ -217,6 +250,11 @@ func isTransient(err error) bool {
 	}
 	return false
 }
+
+const wrongLayer = "a layer of it unpacks to something else than it says"
+
+// isWrongLayer reports a layer whose content is not what the image's configuration says. Containerd has no type for it.
+func isWrongLayer(err error) bool { return strings.Contains(err.Error(), "wrong diff id") }
 
 // isNoSpace reports a full disk. Through the diff service only the text of the error arrives.
 func isNoSpace(err error) bool {

@@ -61,7 +61,7 @@ func loadError(err error) error {
 		hint: "it must be what docker save, berth image save or an OCI tool wrote"}
 	switch {
 	case isNoSpace(err):
-		e.Class, e.Reason, e.hint = errdefs.ErrResourceExhausted, "no space left on the disk; what was loaded is removed again", "berth image rm takes away images that are not needed"
+		e.Class, e.Reason, e.hint = errdefs.ErrResourceExhausted, "no space left on the disk; what was loaded is removed again", "berth image prune takes away images that are not needed"
 	case errors.Is(err, io.ErrUnexpectedEOF):
 		e.Reason = "it ends too early"
 	case strings.Contains(err.Error(), "unrecognized image format"), errors.Is(err, errEmptyArchive):
@@ -137,7 +137,7 @@ func (s *Store) loadOne(ctx context.Context, desc ocispec.Descriptor) (Image, er
 	if err := s.labelTree(ctx, rec.Target); err != nil {
 		return Image{}, err
 	}
-	if err := s.put(ctx, rec); err != nil {
+	if rec, err = s.put(ctx, rec); err != nil {
 		return Image{}, fmt.Errorf("record image %q: %w", familiar(name), err)
 	}
 	s.forget(desc.Digest)

@@ -7,12 +7,15 @@ import (
 	"github.com/opencontainers/go-digest"
 )
 
-// The states of Progress. A layer ends with Done or Exists, an image with Done, Exists or Failed.
+// The states of Progress. A layer ends with Done, Exists or Mounted (taken over from another repository of the registry),
+// an image with Done, Exists or Failed.
 const (
 	Resolving   = "resolving"
 	Downloading = "downloading"
 	Downloaded  = "downloaded"
 	Extracting  = "extracting"
+	Uploading   = "uploading"
+	Mounted     = "mounted"
 	Done        = "done"
 	Exists      = "exists"
 	Failed      = "error"
@@ -23,7 +26,7 @@ type Progress struct {
 	Ref            string
 	Layer          string // twelve digits of the digest
 	Status         string
-	Current, Total int64 // bytes, of downloads
+	Current, Total int64 // bytes, of downloads and uploads
 }
 
 // reporter passes progress on: each change of state, and bytes at most every tenth of a second.
@@ -64,7 +67,7 @@ func (r *reporter) send(layer, status string, current, total int64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	last := r.last[layer]
-	if layer != "" && (last.status == Done || last.status == Exists) {
+	if layer != "" && (last.status == Done || last.status == Exists || last.status == Mounted) {
 		return
 	}
 	if last.status == status && current < total && now.Sub(last.at) < reportInterval {

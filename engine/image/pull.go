@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/pkg/labels"
@@ -53,8 +54,9 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (_ Image, e
 		return Image{}, s.pullError(r, ref, err)
 	}
 	if img, ok := s.here(ctx, r.String(), o.Platform, target.Digest.String()); ok {
+		img, err = s.checked(ctx, img)
 		rep.image(Exists)
-		return img, nil
+		return img, err
 	}
 	if !images.IsIndexType(target.MediaType) && !images.IsManifestType(target.MediaType) {
 		return Image{}, s.pullError(r, ref, kindError(target.MediaType))
@@ -73,8 +75,8 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (_ Image, e
 	if err := s.bring(ctx, target, want, get, rep); err != nil {
 		return Image{}, end(s.pullError(r, ref, err))
 	}
-	rec := images.Image{Name: r.String(), Target: plain(target)}
-	if err := s.put(ctx, rec); err != nil {
+	rec, err := s.put(ctx, images.Image{Name: r.String(), Target: plain(target)})
+	if err != nil {
 		return Image{}, end(s.pullError(r, ref, err))
 	}
 	s.forget(target.Digest)
@@ -86,8 +88,43 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (_ Image, e
 	return img, nil
 }
 
+// checked notes that the name still stands for this image.
+func (s *Store) checked(ctx context.Context, img Image) (Image, error) {
+	rec, err := s.put(ctx, images.Image{Name: img.Ref, Target: img.Target})
+	if err != nil {
+		return Image{}, fmt.Errorf("record image %q: %w", img.Name, err)
+	}
+	img.Checked = rec.UpdatedAt
+	return img, nil
+}
+
+// Fresh asks the registry, with one request and without fetching anything, whether a name stands for the image that is
+// here under it. It is false, unasked, if none is here. Of the options it takes all but Progress and Force.
+func (s *Store) Fresh(ctx context.Context, ref string, o PullOptions) (bool, error) {
+	ctx = s.within(ctx)
+	r, err := ParseRef(ref)
+	if err != nil {
+		return false, err
+	}
+	img, ok := s.here(ctx, r.String(), o.Platform, "")
+	if !ok {
+		return false, nil
+	}
+	from := s.source(o.Credentials)
+	defer from.close()
+	target, err := from.resolve(ctx, r.String())
+	if err != nil {
+		return false, registryError(opCheck, r, ref, s.cfg.HostsDir, err)
+	}
+	if target.Digest != img.Digest {
+		return false, nil
+	}
+	_, err = s.checked(ctx, img)
+	return true, err
+}
+
 func (s *Store) pullError(r Reference, name string, err error) error {
-	return pullError(r, name, s.cfg.HostsDir, platformError("pull image", name, err))
+	return registryError(opPull, r, name, s.cfg.HostsDir, platformError(opPull, name, err))
 }
 
 // kindError refuses what is no image by its media type. Old registries give "text/plain" and the like for schema 1.

@@ -38,7 +38,7 @@ func (s *Store) read(ctx context.Context, rec images.Image, platform string) (Im
 		s.known[key] = img
 		s.mu.Unlock()
 	}
-	img.Ref, img.Name = rec.Name, familiar(rec.Name)
+	img.Ref, img.Name, img.Checked = rec.Name, familiar(rec.Name), rec.UpdatedAt
 	img.Size = s.size(ctx, img)
 	return img, nil
 }

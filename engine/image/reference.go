@@ -24,6 +24,9 @@ type Reference struct {
 // untaggedRepository stands in the record's name of an image that has no name. It can't be pulled or written by a user.
 const untaggedRepository = "berth.invalid/untagged"
 
+// unnamed is what an image without a name is shown as.
+const unnamed = "<none>"
+
 // ParseRef reads an image name as docker does. The error says which part is wrong.
 func ParseRef(s string) (Reference, error) {
 	named, err := distref.ParseNormalizedNamed(s)
@@ -56,7 +59,7 @@ func (r Reference) String() string {
 // Familiar is the name as docker shows it: without "docker.io/" and "library/".
 func (r Reference) Familiar() string {
 	if r.Repository() == untaggedRepository {
-		return "<none>"
+		return unnamed
 	}
 	name := r.Repository()
 	if named, err := distref.WithName(name); err == nil {

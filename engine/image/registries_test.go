@@ -35,7 +35,7 @@ func TestARegistryWithLoginIsPulledFromWithTheCallersCredentials(t *testing.T) {
 	ctx := deadline(h.ctx, t)
 
 	_, err := s.Pull(ctx, "web", image.PullOptions{})
-	if !errdefs.IsPermissionDenied(err) || !strings.Contains(hintOf(err), "docker login") {
+	if !errdefs.IsPermissionDenied(err) || !strings.Contains(hintOf(err), "berth login") {
 		t.Errorf("without credentials: %v (%s)", err, hintOf(err))
 	}
 	wrong := registry.DockerConfig(t, r.Addr, "ann", "guess")
@@ -54,7 +54,7 @@ func TestARegistryWithTokensIsPulledFrom(t *testing.T) {
 	r.Push(t, web)
 	s := newStore(t, h, r)
 	_, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{})
-	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) || !strings.Contains(hintOf(err), "docker login") {
+	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) || !strings.Contains(hintOf(err), "berth login") {
 		t.Errorf("without credentials: %v (%s)", err, hintOf(err))
 	}
 	_, err = s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: registry.DockerConfig(t, r.Addr, "ann", "guess")})
@@ -183,12 +183,12 @@ func TestWhatStopsAPullIsSaidInOneSentenceWithAWayOut(t *testing.T) {
 		{when: "no such host", ref: "registry.invalid/web", class: errdefs.IsUnavailable,
 			say: `pull image "registry.invalid/web": registry registry.invalid can't be reached: no address found for registry.invalid`, hint: "mirror"},
 		{when: "too many pulls", ref: "web", fault: registry.Fault{Method: "HEAD", Path: "/manifests/", Status: 429}, class: errdefs.IsUnavailable,
-			say: `pull image "web": docker.io allows no more pulls for now`, hint: "docker login"},
+			say: `pull image "web": docker.io allows no more pulls for now`, hint: "berth login"},
 		{when: "the registry is ill", ref: "web", fault: registry.Fault{Method: "HEAD", Path: "/manifests/", Status: 503}, class: errdefs.IsUnavailable,
 			say: `pull image "web": docker.io answered 503 Service Unavailable`, hint: "later"},
 		{when: "the registry denies a blob", ref: "web", class: errdefs.IsPermissionDenied,
 			fault: registry.Fault{Path: "/blobs/", Status: 403, Body: `{"errors":[{"code":"DENIED","message":"not on Sundays"}]}`},
-			say:   `pull image "web": docker.io refuses access: the image does not exist there, or it is private (not on Sundays)`, hint: "docker login"},
+			say:   `pull image "web": docker.io refuses access: the image does not exist there, or it is private (not on Sundays)`, hint: "berth login"},
 		{when: "a Helm chart", ref: "chart", class: errdefs.IsInvalidArgument,
 			say: `pull image "chart": it is no container image (application/vnd.cncf.helm.config.v1+json)`},
 	} {

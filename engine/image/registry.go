@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/containerd/containerd/v2/core/images"
 	"github.com/containerd/containerd/v2/core/remotes"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/containerd/containerd/v2/core/remotes/docker/config"
@@ -51,6 +52,9 @@ func (src *source) Fetch(ctx context.Context, desc ocispec.Descriptor) (io.ReadC
 	src.mu.Lock()
 	f, name := src.fetcher, src.name
 	src.mu.Unlock()
+	if !images.IsNonDistributable(desc.MediaType) {
+		desc.URLs = nil // other layers are the registry's to give, whatever addresses a manifest names
+	}
 	if f == nil {
 		var err error
 		if f, err = src.resolver(ctx).Fetcher(ctx, name); err != nil {
@@ -78,10 +82,19 @@ func (src *source) renew() {
 
 func (src *source) close() { src.renew() }
 
-func (src *source) resolver(ctx context.Context) remotes.Resolver {
+// pusher is for pushing what was set as the source's name.
+func (src *source) pusher(ctx context.Context, tracker docker.StatusTracker) (remotes.Pusher, error) {
+	return src.resolverWith(ctx, tracker).Pusher(ctx, src.name)
+}
+
+func (src *source) resolver(ctx context.Context) remotes.Resolver { return src.resolverWith(ctx, nil) }
+
+// resolverWith makes a resolver; tracker is told of pushes, nil for none.
+func (src *source) resolverWith(ctx context.Context, tracker docker.StatusTracker) remotes.Resolver {
 	r := docker.NewResolver(docker.ResolverOptions{
 		Hosts:   func(host string) ([]docker.RegistryHost, error) { return src.endpoints(ctx, host) },
-		Headers: http.Header{"User-Agent": []string{"berth"}},
+		Headers: userAgent(),
+		Tracker: tracker,
 	})
 	if o, ok := r.(remotes.ResolverWithOptions); ok {
 		o.SetOptions(transfer.WithDownloadLimiter(src.store.connections))
@@ -95,18 +108,22 @@ func (src *source) endpoints(ctx context.Context, host string) ([]docker.Registr
 	if list, ok := src.hosts[host]; ok {
 		return slices.Clone(list), nil
 	}
-	list, err := src.store.endpoints(context.WithoutCancel(ctx), host, src.credentials)
+	lookUp := func(h string) (string, string, error) { return credentialsOf(src.credentials, h) }
+	list, err := src.store.endpoints(context.WithoutCancel(ctx), host, lookUp)
 	if err == nil {
 		src.hosts[host] = list
 	}
 	return slices.Clone(list), err
 }
 
+func userAgent() http.Header { return http.Header{"User-Agent": []string{"berth"}} }
+
 // endpoints reads the registry's folder and gives its mirrors and itself, in the order to try.
 // A registry on a loopback address is spoken to by TLS if it can, else in plain HTTP.
-func (s *Store) endpoints(ctx context.Context, host, credentials string) ([]docker.RegistryHost, error) {
+func (s *Store) endpoints(ctx context.Context, host string, credentials func(host string) (user, secret string, err error), auth ...docker.AuthorizerOpt) ([]docker.RegistryHost, error) {
 	opts := config.HostOptions{
-		Credentials: func(h string) (string, string, error) { return credentialsOf(credentials, h) },
+		Credentials:    credentials,
+		AuthorizerOpts: auth,
 		UpdateClient: func(c *http.Client) error {
 			if t, ok := c.Transport.(*http.Transport); ok {
 				t.MaxIdleConns, t.MaxIdleConnsPerHost = 0, s.cfg.MaxConnections

@@ -23,6 +23,8 @@ type Image struct {
 	ChainID digest.Digest
 	Config  Spec
 	Created time.Time
+	// Checked is when the name was given to this image on this host, or its registry last confirmed that it stands for it.
+	Checked time.Time
 	// Size is in bytes: the unpacked layers, or the packed ones as long as they are not unpacked.
 	Size     int64
 	Platform ocispec.Platform

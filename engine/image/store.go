@@ -253,19 +253,20 @@ func (s *Store) Tag(ctx context.Context, src, dst string) error {
 	if err != nil {
 		return err
 	}
-	return s.put(ctx, images.Image{Name: r.String(), Target: rec.Target})
+	_, err = s.put(ctx, images.Image{Name: r.String(), Target: rec.Target})
+	return err
 }
 
-// put makes or moves a record.
-func (s *Store) put(ctx context.Context, rec images.Image) error {
+// put makes or moves a record, and gives it as it is kept.
+func (s *Store) put(ctx context.Context, rec images.Image) (images.Image, error) {
 	for {
-		_, err := s.images.Create(ctx, rec)
+		kept, err := s.images.Create(ctx, rec)
 		if !errdefs.IsAlreadyExists(err) {
-			return err
+			return kept, err
 		}
-		_, err = s.images.Update(ctx, rec, "target")
+		kept, err = s.images.Update(ctx, rec, "target")
 		if !errdefs.IsNotFound(err) { // removed in between: make it again
-			return err
+			return kept, err
 		}
 	}
 }

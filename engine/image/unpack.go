@@ -177,9 +177,11 @@ func unpackError(name string, err error) error {
 		return nil
 	case errdefs.IsNotFound(err):
 		return missing(name, err)
+	case isWrongLayer(err):
+		return &Error{Op: "unpack image", Ref: name, Class: errdefs.ErrFailedPrecondition, cause: err, Reason: wrongLayer}
 	case isNoSpace(err):
 		return &Error{Op: "unpack image", Ref: name, Class: errdefs.ErrResourceExhausted, cause: err, Reason: "no space left on the disk",
-			hint: "berth image rm takes away images that are not needed"}
+			hint: "berth image prune takes away images that are not needed"}
 	}
 	return fmt.Errorf("unpack image %q: %w", name, err)
 }
