@@ -54,6 +54,9 @@ func (s *Store) Start(ctx context.Context, c *Container, o StartOptions) error {
 		}
 	}
 	pid, err := s.start(ctx, c, o)
+	if o.Again && errors.Is(err, context.Canceled) {
+		return err // the user has stopped it meanwhile: it is as it was
+	}
 	if err != nil {
 		uerr := s.Update(c, func(st *Status) {
 			st.Error = err.Error()

@@ -1,0 +1,333 @@
+package container_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	taskapi "github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/errdefs"
+
+	"berth/engine/container"
+	"berth/engine/container/containertest"
+	"berth/graph/plan"
+)
+
+// open gives a store that listens, as a running engine's does.
+func open(t *testing.T, r *containertest.Runtime, hooks container.Hooks) *container.Store {
+	t.Helper()
+	s := r.Open(t, hooks)
+	ctx, cancel := context.WithCancel(containertest.Context(t))
+	events := s.Subscribe(ctx)
+	if err := s.Adopt(ctx); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		events.Run(ctx)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		cancel()
+		<-done
+	})
+	return s
+}
+
+func TestAnExitRightAfterTheStartIsHandledAfterIt(t *testing.T) {
+	r := containertest.New(t)
+	order := make(chan string, 10)
+	s := open(t, r, container.Hooks{Exited: func(context.Context, *container.Container, container.Status) { order <- "exited" }})
+	c := containertest.Add(t, s, container.Record{})
+	err := s.Start(containertest.Context(t), c, container.StartOptions{Started: func() {
+		r.Exit(t, c.ID, 7, true)
+		order <- "started"
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-c.Exited()
+	if a, b := <-order, <-order; a != "started" || b != "exited" {
+		t.Errorf("%s before %s", a, b)
+	}
+	if st := c.Status(); st.State != plan.Exited || st.Code != 7 || r.Task(c.ID) != taskapi.Status_UNKNOWN {
+		t.Errorf("status %+v, task %v", st, r.Task(c.ID))
+	}
+}
+
+// A shim repeats what it could not tell an engine that was away.
+func TestAnExitOfAnEarlierLifeIsNotThisOnes(t *testing.T) {
+	r := containertest.New(t)
+	s := open(t, r, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	ctx := containertest.Context(t)
+	if err := s.Start(ctx, c, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	before := r.Exit(t, c.ID, 3, true)
+	<-c.Exited()
+	if err := s.Start(ctx, c, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	other := containertest.Add(t, s, container.Record{})
+	if err := s.Start(ctx, other, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	r.Tell(t, c.ID, before)
+	r.Tell(t, c.ID, 0) // one without a process
+	r.Exit(t, other.ID, 0, true)
+	<-other.Exited()
+	s.Settle(c)
+	if !c.Running() || r.Task(c.ID) != taskapi.Status_RUNNING {
+		t.Errorf("state %s, task %v", c.Status().State, r.Task(c.ID))
+	}
+}
+
+func TestARestartLeavesAloneWhatTheUserHasStopped(t *testing.T) {
+	s := open(t, containertest.New(t), container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	stop := func(v bool) {
+		if err := s.Update(c, func(st *container.Status) { st.Stopped = v }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx := containertest.Context(t)
+	stop(true)
+	if err := s.Start(ctx, c, container.StartOptions{Again: true}); err != nil || c.Running() {
+		t.Errorf("a stopped one: %v, %s", err, c.Status().State)
+	}
+	stop(false)
+	if err := s.Start(ctx, c, container.StartOptions{Again: true}); err != nil || !c.Running() || c.Status().Restarts != 1 {
+		t.Errorf("one that isn't: %v, %+v", err, c.Status())
+	}
+}
+
+func TestAUsersStartBeginsACountAnew(t *testing.T) {
+	r := containertest.New(t)
+	s := open(t, r, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	for _, again := range []bool{true, true, false} {
+		if err := s.Start(containertest.Context(t), c, container.StartOptions{Again: again}); err != nil {
+			t.Fatal(err)
+		}
+		if !again && c.Status().Restarts != 0 {
+			t.Errorf("restarts: %d", c.Status().Restarts)
+		}
+		r.Exit(t, c.ID, 1, true)
+		<-c.Exited()
+	}
+}
+
+func TestAFailedStartLeavesNoTask(t *testing.T) {
+	r := containertest.New(t)
+	s := open(t, r, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	r.OnStart = func(string) error { return errors.New(`exec: "nothing": executable file not found in $PATH`) }
+	err := s.Start(containertest.Context(t), c, container.StartOptions{})
+	var failed *container.StartError
+	if !errors.As(err, &failed) || failed.Code != 127 || r.Task(c.ID) != taskapi.Status_UNKNOWN {
+		t.Errorf("%v, task %v", err, r.Task(c.ID))
+	}
+	if st := c.Status(); st.State != plan.Created || st.Code != 127 || st.Error == "" {
+		t.Errorf("status %+v", st)
+	}
+}
+
+func TestABrokenOffStartLeavesNoTrace(t *testing.T) {
+	r := containertest.New(t)
+	s := open(t, r, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	if err := s.Update(c, func(st *container.Status) { st.State, st.Code = plan.Exited, 5 }); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(containertest.Context(t))
+	err := s.Start(ctx, c, container.StartOptions{Again: true, Prepare: func(context.Context) error { cancel(); return nil }})
+	if !errors.Is(err, context.Canceled) || r.Task(c.ID) != taskapi.Status_UNKNOWN {
+		t.Errorf("%v, task %v", err, r.Task(c.ID))
+	}
+	if st := c.Status(); st.Code != 5 || st.Error != "" {
+		t.Errorf("status %+v", st)
+	}
+}
+
+func TestStopWaitsUntilTheExitWasHandled(t *testing.T) {
+	r := containertest.New(t)
+	handled := false
+	s := open(t, r, container.Hooks{Exited: func(context.Context, *container.Container, container.Status) { handled = true }})
+	c := containertest.Add(t, s, container.Record{})
+	ctx := containertest.Context(t)
+	if err := s.Start(ctx, c, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Stop(ctx, c, time.Minute); err != nil || !handled || c.Status().Code != 128+15 {
+		t.Errorf("%v, handled %v, %+v", err, handled, c.Status())
+	}
+	if err := s.Remove(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.Dir(c.ID)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("its folder: %v", err)
+	}
+	if err := s.Start(ctx, c, container.StartOptions{}); !errdefs.IsNotFound(err) {
+		t.Errorf("start of a removed one: %v", err)
+	}
+	if err := s.Update(c, func(*container.Status) {}); err != nil {
+		t.Errorf("a status that comes too late: %v", err)
+	}
+}
+
+func TestARunningContainerIsNotRemoved(t *testing.T) {
+	s := open(t, containertest.New(t), container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	if err := s.Start(containertest.Context(t), c, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Remove(containertest.Context(t), c); !errdefs.IsFailedPrecondition(err) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What is on the disk is what was changed last.
+func TestStatusIsWrittenInTheOrderOfChanges(t *testing.T) {
+	r := containertest.New(t)
+	s := r.Open(t, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if err := s.Update(c, func(st *container.Status) { st.Restarts++ }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	again, err := r.Open(t, container.Hooks{}).Get(c.ID)
+	if err != nil || again.Status().Restarts != 50 {
+		t.Errorf("%v, %+v", err, again.Status())
+	}
+}
+
+func TestHealthIsOfARunningContainer(t *testing.T) {
+	r := containertest.New(t)
+	s := open(t, r, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	if noted, err := s.SetHealth(c, plan.Healthy); noted || err != nil {
+		t.Errorf("of one that was never started: %v, %v", noted, err)
+	}
+	if err := s.Start(containertest.Context(t), c, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if noted, err := s.SetHealth(c, plan.Healthy); !noted || err != nil {
+		t.Errorf("of one that runs: %v, %v", noted, err)
+	}
+	if got, err := r.Open(t, container.Hooks{}).Get(c.ID); err != nil || got.Status().Health != plan.Healthy {
+		t.Errorf("as the next engine reads it: %v, %+v", err, got.Status())
+	}
+}
+
+func TestAdopt(t *testing.T) {
+	for name, test := range map[string]struct {
+		written plan.State // "": nothing was
+		task    taskapi.Status
+		want    plan.State
+		left    taskapi.Status
+		exits   int
+	}{
+		"made and never started":          {"", taskapi.Status_UNKNOWN, plan.Created, taskapi.Status_UNKNOWN, 0},
+		"killed between create and start": {"", taskapi.Status_CREATED, plan.Created, taskapi.Status_UNKNOWN, 0},
+		"killed right after the start":    {"", taskapi.Status_RUNNING, plan.Running, taskapi.Status_RUNNING, 0},
+		"killed right after a restart":    {plan.Restarting, taskapi.Status_RUNNING, plan.Running, taskapi.Status_RUNNING, 0},
+		"it runs":                         {plan.Running, taskapi.Status_RUNNING, plan.Running, taskapi.Status_RUNNING, 0},
+		"it is paused":                    {plan.Running, taskapi.Status_PAUSED, plan.Paused, taskapi.Status_PAUSED, 0},
+		"unpaused unwritten":              {plan.Paused, taskapi.Status_RUNNING, plan.Running, taskapi.Status_RUNNING, 0},
+		"it ended meanwhile":              {plan.Running, taskapi.Status_STOPPED, plan.Exited, taskapi.Status_UNKNOWN, 1},
+		"its shim has gone":               {plan.Running, taskapi.Status_UNKNOWN, plan.Exited, taskapi.Status_UNKNOWN, 1},
+		"started and ended unseen":        {"", taskapi.Status_STOPPED, plan.Exited, taskapi.Status_UNKNOWN, 1},
+		"about to be started again":       {plan.Restarting, taskapi.Status_UNKNOWN, plan.Exited, taskapi.Status_UNKNOWN, 0},
+		"ended and seen":                  {plan.Exited, taskapi.Status_UNKNOWN, plan.Exited, taskapi.Status_UNKNOWN, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := containertest.New(t)
+			s := r.Open(t, container.Hooks{})
+			c := containertest.Add(t, s, container.Record{})
+			if test.written != "" {
+				if err := s.Update(c, func(st *container.Status) { st.State, st.Stopped = test.written, test.written == plan.Exited }); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.SetTask(c.ID, test.task)
+			exits := 0
+			next := r.Open(t, container.Hooks{Exited: func(context.Context, *container.Container, container.Status) { exits++ }})
+			if err := next.Adopt(containertest.Context(t)); err != nil {
+				t.Fatal(err)
+			}
+			c, err := next.Get(c.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if st := c.Status(); st.State != test.want || c.Running() && (st.Pid == 0 || st.Stopped) {
+				t.Errorf("status %+v, want state %s", st, test.want)
+			}
+			select {
+			case <-c.Exited():
+				if c.Running() {
+					t.Error("its exit is told while it runs")
+				}
+			default:
+				if !c.Running() {
+					t.Error("who waits for its exit waits for ever")
+				}
+			}
+			if r.Task(c.ID) != test.left || exits != test.exits {
+				t.Errorf("task %v, want %v; %d exits, want %d", r.Task(c.ID), test.left, exits, test.exits)
+			}
+		})
+	}
+}
+
+func TestFoldersWithoutARecordGo(t *testing.T) {
+	r := containertest.New(t)
+	s := r.Open(t, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	dead := container.NewID()
+	for _, dir := range []string{filepath.Join(r.Dir, dead, "files"), filepath.Join(r.State, dead), filepath.Join(r.State, c.ID)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Open(t, container.Hooks{})
+	for dir, want := range map[string]bool{filepath.Join(r.Dir, dead): false, filepath.Join(r.State, dead): false, s.Dir(c.ID): true, s.StateDir(c.ID): true} {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s: %v", dir, err)
+		}
+	}
+}
+
+func TestADamagedStatusIsThatOfAnEndedContainer(t *testing.T) {
+	r := containertest.New(t)
+	s := r.Open(t, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	if err := os.WriteFile(filepath.Join(s.Dir(c.ID), "status.json"), []byte(`{"State": "run`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := r.Open(t, container.Hooks{}).Get(c.ID)
+	if err != nil || c.Status().State != plan.Exited || c.Status().Code != 255 {
+		t.Errorf("%v, %+v", err, c.Status())
+	}
+}
+
+func TestFind(t *testing.T) {
+	s := containertest.New(t).Open(t, container.Hooks{})
+	a := containertest.Add(t, s, container.Record{ID: "aaaa1111", Name: "shop-web-1"})
+	containertest.Add(t, s, container.Record{ID: "aaaa2222", Name: "shop-db-1"})
+	for name, ok := range map[string]bool{"shop-web-1": true, "aaaa1111": true, "aaaa1": true, "aaaa": false, "aaa": false, "nobody": false} {
+		c, err := s.Find(name)
+		if (err == nil) != ok || ok && c != a {
+			t.Errorf("%q: %v, %v", name, c, err)
+		}
+	}
+}
