@@ -20,6 +20,17 @@ func (s *Scenario) KillShims() {
 	}
 }
 
+// HitEngine kills the engine with SIGKILL if there is one, also one that doesn't answer yet or is about to end.
+func (s *Scenario) HitEngine() {
+	s.Helper()
+	s.Eventually("the engine's process is gone", func() error {
+		if s.kill(func(program string) bool { return program == "berthd" }) > 0 {
+			return errStillThere
+		}
+		return nil
+	})
+}
+
 // Reboot is a power loss and a start of the host: all processes of the engine and its containers are killed at once, mounts
 // and run-time state are gone, and the network is a fresh one. Root, with what was written, is as it was.
 func (s *Scenario) Reboot() {

@@ -1,0 +1,115 @@
+package scenario_test
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/testing/scenario"
+)
+
+const randomFile = `
+services:
+  web:
+    image: probe
+    ports: ["8080-8089:80"]
+    restart: unless-stopped
+    depends_on: [db]
+    secrets: [{source: key, mode: 0400}]
+  db:
+    image: probe-volume
+    ipc: shareable
+    secrets: [word]
+    networks: {default: {}, back: {}}
+  beside:
+    image: probe
+    network_mode: service:db
+    ipc: service:db
+    command: sleep
+  shell: {image: probe, network_mode: bridge, command: sleep, restart: always}
+networks: {back: {}}
+secrets:
+  word: {environment: WORD}
+  key: {file: ./key}
+`
+
+// Whatever the engine was doing when it was killed, the next commands work, and in the end nothing is left.
+func TestEngineKilledAtRandom(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("random", randomFile, "key", "from a file").With("WORD=from a variable")
+	takes := map[string]time.Duration{"up": f.Must("up", "-d").Elapsed}
+	verbs := [][]string{
+		{"up", "-d"}, {"up", "-d", "--force-recreate"}, {"up", "-d", "--scale", "web=3"}, {"scale", "web=1"},
+		{"restart", "-t", "0"}, {"stop", "-t", "0"}, {"start"}, {"run", "--rm", "-T", "db", "env"}, {"down", "-t", "0"}, {"down", "-v", "-t", "0"},
+	}
+	seed := uint64(time.Now().UnixNano())
+	r := rand.New(rand.NewPCG(seed, seed))
+	s.Step(fmt.Sprintf("verbs and moments are those of seed %d", seed))
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+		verb := verbs[r.IntN(len(verbs))]
+		limit := max(takes[verb[0]], takes["up"]/2)
+		delay := time.Duration(r.Int64N(int64(limit)))
+		s.Step(fmt.Sprintf("%s is hit after %v", strings.Join(verb, " "), delay.Round(time.Millisecond)))
+		began := time.Now()
+		running := f.Start(verb...)
+		time.Sleep(delay)
+		s.HitEngine()
+		if running.Wait().Code == 0 {
+			takes[verb[0]] = time.Since(began) // the kill came too late
+		}
+		if r.IntN(2) == 0 {
+			continue // the next verb finds what this one has left
+		}
+		f.Must("up", "-d")
+		checkRandom(t, s, f)
+	}
+
+	s.Step("down leaves nothing, in the engine's folders neither")
+	f.Must("down", "-v", "-t", "0", "--remove-orphans")
+	for _, dir := range []string{"netns", "zones", "containers"} {
+		empty(t, filepath.Join(s.State, dir))
+	}
+	for _, dir := range []string{"containers", "projects", "networks/network/owners"} {
+		empty(t, filepath.Join(s.Root, dir))
+	}
+}
+
+// checkRandom wants all of the project to be there, and whole.
+func checkRandom(t *testing.T, s *scenario.Scenario, f *scenario.Folder) {
+	t.Helper()
+	for _, line := range f.Must("ps", "-a", "--format", "{{.Service}} {{.State}}").Lines() {
+		if !strings.HasSuffix(line, " running") {
+			t.Errorf("after up: %s", line)
+		}
+	}
+	if got := f.Exec("web", "get", "http://db/file/run/secrets/word"); got != "200 from a variable" {
+		t.Errorf("web asks db for its secret: %q", got)
+	}
+	if got := f.Exec("beside", "get", "http://127.0.0.1/"); !strings.HasPrefix(got, "200 ") {
+		t.Errorf("beside asks db over the loopback that they share: %q", got)
+	}
+	if got := f.Exec("web", "get", "http://127.0.0.1/file/run/secrets/key"); got != "200 from a file" {
+		t.Errorf("web's secret: %q", got)
+	}
+	if _, err := s.Get("http://127.0.0.1:8080/"); err != nil {
+		t.Errorf("a published port: %v", err)
+	}
+}
+
+// empty fails the test if a folder has files or folders; one that isn't there is empty.
+func empty(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err == nil && path != dir {
+			t.Errorf("left behind: %s", path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
