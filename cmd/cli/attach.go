@@ -30,11 +30,8 @@ func newAttachCommand(a *app) *cobra.Command {
 		Args:  needArgs(1, "which service?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.service = args[0]
-			var end func()
-			o.signals, end = a.host.Signals()
-			defer end()
-			return a.withExisting(cmd.Context(), args[:1], func(e Engine, t *target) error {
-				o.target = t
+			return a.withSignals(cmd.Context(), args[:1], func(e Engine, t *target, signals <-chan os.Signal) error {
+				o.target, o.signals = t, signals
 				return runAttach(cmd.Context(), o, e, a.ui)
 			})
 		},

@@ -296,7 +296,8 @@ type shell struct {
 	ticks   chan time.Time
 	clock   func() time.Time
 	argv0   string
-	started int // connections that may start an engine
+	slow    chan struct{} // not nil: an engine takes until then to start
+	started int           // connections that may start an engine
 }
 
 const currentFile = `
@@ -390,7 +391,14 @@ func (s *shell) begin(args ...string) (*result, func() int) {
 			c.Tick = func() (<-chan time.Time, func()) { return s.ticks, func() {} }
 			return ui.New(c)
 		},
-		Connect: func(_ context.Context, start bool) (cli.Engine, error) {
+		Connect: func(ctx context.Context, start bool) (cli.Engine, error) {
+			if s.slow != nil {
+				select {
+				case <-s.slow:
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
 			if start {
 				s.started++
 			}

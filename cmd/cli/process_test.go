@@ -70,6 +70,7 @@ func TestSignalsGoToTheProcess(t *testing.T) {
 	defer typed.Close()
 	s.in, s.signals, s.engine.stream = in, make(chan os.Signal, 1), newStream()
 	_, wait := s.begin("exec", "db", "sleep", "60")
+	wasAsked[api.ExecStart](t, s.engine)
 	s.signals <- interrupt
 	if f := <-s.engine.stream.seen; f.Signal != "SIGINT" {
 		t.Errorf("it sent %+v", f)
@@ -77,6 +78,19 @@ func TestSignalsGoToTheProcess(t *testing.T) {
 	s.engine.stream.play <- code(130)
 	if got := wait(); got != 130 {
 		t.Errorf("exit code %d", got)
+	}
+}
+
+func TestCtrlCBeforeACommandHasBegunEndsIt(t *testing.T) {
+	for _, line := range []string{"exec db true", "run db true", "up", "up -d", "attach db"} {
+		s := newShell(t, currentFile)
+		s.signals, s.engine.stream = make(chan os.Signal, 1), newStream(code(0))
+		s.slow = make(chan struct{})
+		r, wait := s.begin(strings.Fields(line)...)
+		s.signals <- interrupt
+		if got := wait(); got != 130 || r.err.String() != "" {
+			t.Errorf("%s: exit code %d, %q", line, got, r.err)
+		}
 	}
 }
 

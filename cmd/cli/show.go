@@ -3,6 +3,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,9 @@ type answers struct{ approved, declined []string }
 
 func (a *answers) ask(u *ui.UI, yes bool, questions []api.Event) error {
 	for _, q := range questions {
+		if slices.Contains(a.approved, q.Key) || slices.Contains(a.declined, q.Key) {
+			return fmt.Errorf("the engine asks again: %s", q.Text)
+		}
 		ok := yes
 		if !yes {
 			if !u.CanAsk() {
