@@ -49,11 +49,29 @@ func ExitCode(err error) int {
 }
 
 // RenderError prints an error and the way out, or nothing where there is nothing to say.
-func (u *UI) RenderError(err error) { renderError(u.cfg.Err, u.errColored(), err) }
+func (u *UI) RenderError(err error) {
+	if u.cfg.Progress == ModeJSON && err != nil && said(err) {
+		writeLine(u.cfg.Err, jsonError{Error: true, Message: err.Error(), Hint: HintOf(err)})
+		return
+	}
+	renderError(u.cfg.Err, u.errColored(), err)
+}
+
+// jsonError is an error among the lines of JSON progress.
+type jsonError struct {
+	Error   bool   `json:"error"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"`
+}
+
+// said says whether an error has anything to tell: not so the exit code of a container, or an interrupt.
+func said(err error) bool {
+	var exit *Exit
+	return !errors.As(err, &exit) && ExitCode(err) != Interrupted
+}
 
 func renderError(w io.Writer, color bool, err error) {
-	var exit *Exit
-	if err == nil || errors.As(err, &exit) || ExitCode(err) == Interrupted {
+	if err == nil || !said(err) {
 		return
 	}
 	p := newPalette(color)

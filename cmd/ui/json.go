@@ -9,7 +9,7 @@ import (
 
 // jsonProgress writes an object a line, with the keys of docker compose.
 type jsonProgress struct {
-	enc       *json.Encoder
+	w         io.Writer
 	options   ProgressOptions
 	translate *translator
 }
@@ -27,10 +27,15 @@ type jsonLine struct {
 	Percent  int    `json:"percent,omitempty"`
 }
 
-func newJSONProgress(w io.Writer, o ProgressOptions) *jsonProgress {
+// writeLine writes an object and keeps <, > and & readable.
+func writeLine(w io.Writer, v any) {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
-	return &jsonProgress{enc: enc, options: o, translate: newTranslator(o)}
+	_ = enc.Encode(v)
+}
+
+func newJSONProgress(w io.Writer, o ProgressOptions) *jsonProgress {
+	return &jsonProgress{w: w, options: o, translate: newTranslator(o)}
 }
 
 func (p *jsonProgress) Event(e api.Event) {
@@ -53,7 +58,7 @@ func (p *jsonProgress) Event(e api.Event) {
 
 func (p *jsonProgress) write(l jsonLine) {
 	l.DryRun = p.options.DryRun
-	_ = p.enc.Encode(l)
+	writeLine(p.w, l)
 }
 
 func (p *jsonProgress) Done(error) {}

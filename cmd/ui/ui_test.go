@@ -40,6 +40,17 @@ func TestErrorsAreRenderedWithTheirWayOut(t *testing.T) {
 	}
 }
 
+func TestAnErrorIsAnObjectAmongJSON(t *testing.T) {
+	var b bytes.Buffer
+	u := ui.New(ui.Config{Err: &b, Progress: ui.ModeJSON})
+	u.RenderError(&api.Error{Message: "it broke", HintText: "mend it"})
+	u.RenderError(&ui.Exit{Code: 3})
+	u.RenderError(nil)
+	if want := `{"error":true,"message":"it broke","hint":"mend it"}` + "\n"; b.String() != want {
+		t.Errorf("written %q", b.String())
+	}
+}
+
 func TestColourIsForTerminalsUnlessAsked(t *testing.T) {
 	for _, c := range []struct {
 		name          string
