@@ -1,14 +1,17 @@
 package project
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"strconv"
 
 	"github.com/compose-spec/compose-go/v2/types"
 )
 
-// checkContent looks whether what configs and secrets are made from is there, for the services in needed; nil
-// stands for all.
+// checkContent looks whether what configs, secrets and binds are made from is there, for the services in needed;
+// nil stands for all.
 func (in *input) checkContent(p *Project, needed map[string]bool) error {
 	for _, name := range sortedKeys(p.Services) {
 		if needed != nil && !needed[name] {
@@ -24,6 +27,25 @@ func (in *input) checkContent(p *Project, needed map[string]bool) error {
 			if err := in.checkObject("secrets", ref.Source, types.FileObjectConfig(p.Secrets[ref.Source])); err != nil {
 				return err
 			}
+		}
+		if err := in.checkBinds(svc); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkBinds looks for the sources of binds that are not to be made where they are missing.
+func (in *input) checkBinds(svc types.ServiceConfig) error {
+	for i, v := range svc.Volumes {
+		if v.Type != types.VolumeTypeBind || v.Bind == nil || bool(v.Bind.CreateHostPath) {
+			continue
+		}
+		if _, err := os.Stat(v.Source); errors.Is(err, fs.ErrNotExist) {
+			out := in.errorFor([]string{"services", svc.Name, "volumes", strconv.Itoa(i), "source"}, fmt.Sprintf("there is no %s to bind", in.shown(v.Source)))
+			out.Allowed = "make it, or set bind.create_host_path: true"
+			out.Err = err
+			return out
 		}
 	}
 	return nil

@@ -236,9 +236,9 @@ func (s *session) note(e api.Event) {
 	}
 }
 
-// runs says whether an event is about starts and what they wait for.
+// runs says whether an event is about starts and what they wait for, as they should go.
 func runs(e api.Event) bool {
-	return e.Step != nil && (e.Step.Verb == "start" || e.Step.Verb == "wait")
+	return e.Step != nil && e.Step.Status != "error" && (e.Step.Verb == "start" || e.Step.Verb == "wait")
 }
 
 // aside shows what of the verb matters while lines of containers are on the screen.

@@ -75,6 +75,13 @@ func attachEngine(t *testing.T, s *shell) *attachedEngine {
 
 // dies ends a container.
 func (a *attachedEngine) dies(service string, code int, restarting bool) {
+	a.fakeEngine.mu.Lock()
+	for i, c := range a.containers {
+		if c.Service == service && !restarting {
+			a.containers[i].State, a.containers[i].ExitCode = "exited", code
+		}
+	}
+	a.fakeEngine.mu.Unlock()
 	a.events <- api.Event{Kind: api.KindContainer, Container: &api.ContainerEvent{
 		Action: "die", ID: "id-" + service, Name: "shop-" + service + "-1", Service: service, Number: 1, ExitCode: code, Restarting: restarting,
 	}}
@@ -215,6 +222,20 @@ func TestCtrlCWhileServicesAreBroughtUpStopsThem(t *testing.T) {
 	}
 	if strings.Contains(r.err.String(), "error:") {
 		t.Errorf("an interrupt is no error: %q", r.err)
+	}
+}
+
+func TestAnEndThatAbortsWhileOthersStartGivesItsOwnCode(t *testing.T) {
+	for _, code := range []int{0, 3} {
+		s := newShell(t, currentFile)
+		a := attachEngine(t, s)
+		a.upWait = make(chan struct{})
+		r, wait := s.begin("up", "--abort-on-container-exit")
+		until(t, r.out, "Attaching to")
+		a.dies("web", code, false)
+		if got := wait(); got != code {
+			t.Errorf("exit code %d, want %d: %q", got, code, r.err)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -72,6 +73,9 @@ func eventAttributes(c *api.ContainerEvent) map[string]string {
 	all := map[string]string{"name": c.Name}
 	if c.Image != "" {
 		all["image"] = c.Image
+	}
+	if c.Action == "die" {
+		all["exitCode"] = strconv.Itoa(c.ExitCode)
 	}
 	for k, v := range c.Attributes {
 		// Labels that compose uses for itself say nothing new here.

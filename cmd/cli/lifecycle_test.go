@@ -264,7 +264,7 @@ func TestQuietShowsNothingButWarnings(t *testing.T) {
 func TestOrphansAreNamed(t *testing.T) {
 	s := newShell(t, currentFile)
 	s.engine.report = []api.Event{{Kind: api.KindOrphans, Names: []string{"shop-old-1", "shop-older-1"}}}
-	expect(t, s.run("up", "-d"), 0, "", "warning: containers of services that are not in the file (orphans): shop-old-1, shop-older-1; --remove-orphans removes them\n")
+	expect(t, s.run("up", "-d"), 0, "", "warning: containers of services that are not in the file, or left by run (orphans): shop-old-1, shop-older-1; --remove-orphans removes them\n")
 }
 
 func TestCompatibilityNamesContainersWithUnderscores(t *testing.T) {

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -124,6 +125,9 @@ func runLogs(ctx context.Context, o logsOptions, e Engine, u *ui.UI) error {
 		if o.index == 0 || c.Number == o.index {
 			names = append(names, c.Name)
 		}
+	}
+	if o.index != 0 && len(names) == 0 {
+		return &ui.Problem{Text: fmt.Sprintf("service %q has no container with number %d", o.services[0], o.index), Way: "see berth ps -a"}
 	}
 	p := u.Logs(look)
 	slices.Sort(names)

@@ -246,6 +246,7 @@ func TestWhichLinesLogsAsksFor(t *testing.T) {
 	} {
 		t.Run(c.line, func(t *testing.T) {
 			s := newShell(t, currentFile)
+			s.engine.containers = []api.Container{{Name: "shop-web-2", Service: "web", Number: 2, State: "running"}}
 			if r := s.run(strings.Fields(c.line)...); r.code != 0 {
 				t.Fatal(r.err)
 			}
@@ -257,6 +258,7 @@ func TestWhichLinesLogsAsksFor(t *testing.T) {
 		})
 	}
 	s := newShell(t, currentFile)
+	expect(t, s.run("logs", "--index", "7", "web"), 1, "", "error: service \"web\" has no container with number 7\nhint:  see berth ps -a\n")
 	for _, line := range []string{"logs --since yesterday", "logs --tail some"} {
 		if r := s.run(strings.Fields(line)...); r.code != 1 || !strings.HasPrefix(r.err.String(), "error: --") {
 			t.Errorf("%s: %d %q", line, r.code, r.err)

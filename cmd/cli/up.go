@@ -179,6 +179,9 @@ func (a *app) prepareUp(ctx context.Context, cmd *cobra.Command, o *upOptions) (
 	if err != nil {
 		return nil, err
 	}
+	if len(t.project.Services)+len(t.project.DisabledServices) == 0 {
+		return nil, &ui.Problem{Text: "there is no service in the compose file", Way: "put one below services:"}
+	}
 	if len(t.project.Services) == 0 {
 		return nil, &ui.Problem{Text: "no service selected", Way: "every service of the file has a profile; turn one on with --profile"}
 	}

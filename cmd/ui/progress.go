@@ -76,7 +76,7 @@ func spoken(e api.Event) (kind, text string) {
 		return "warning", e.Text
 	case "orphans":
 		if len(e.Names) > 0 {
-			return "warning", fmt.Sprintf("containers of services that are not in the file (orphans): %s; --remove-orphans removes them", strings.Join(e.Names, ", "))
+			return "warning", fmt.Sprintf("containers of services that are not in the file, or left by run (orphans): %s; --remove-orphans removes them", strings.Join(e.Names, ", "))
 		}
 	}
 	return "", ""
