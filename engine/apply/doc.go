@@ -6,4 +6,15 @@
 //
 // Entry points: New; Applier.Session for one verb on one project, whose Do carries out a step; Start, Stop and
 // Remove for the loops that act without a plan (restart policies); Resolver, which keeps the name servers fed.
+//
+// # Design
+//
+// Secrets are files on a tmpfs of the container's own below the state folder, made anew at each start, so that none is on a
+// disk because of that. Where a secret comes from a file of the host, that is read again each time, as it would be with a
+// bind. Where it comes from a variable or the compose file, there is nothing to read it from after a reboot; then the record
+// has it (containerd's database, which root alone can read), as the kept project has, from which it came.
+//
+// What a killed engine leaves half done is cleared in one place, when the next one starts: leases of sessions, addresses and
+// attachments without a record, folders without a record, zones of projects that don't run. So each removal takes a
+// container's record away last of what only the record tells of.
 package apply

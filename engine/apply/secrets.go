@@ -12,11 +12,6 @@ import (
 	"berth/volumes"
 )
 
-// Secrets are files on a tmpfs of the container's own below the state folder, made anew at each start, so that their text
-// is on no disk because of that. Where a secret comes from a file of the host, that is read again each time, as it would be
-// with a bind. Where it comes from a variable or the compose file, there is nothing to read it from after a reboot; then
-// the record has it (containerd's database, which root alone can read), as the kept project has, from which it came.
-
 // secretPath is where a container's secret is on the host; index is its place among the mounts.
 func secretPath(stateDir string, index int, v volumes.Mount) string {
 	return filepath.Join(stateDir, "secrets", fmt.Sprintf("%d-%s", index, filepath.Base(v.Target)))
