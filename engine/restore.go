@@ -147,19 +147,20 @@ func (e *Engine) Events(ctx context.Context, req *api.ProjectSelector, send func
 	if err := send(api.Event{Kind: api.KindReady}); err != nil {
 		return err
 	}
-	for {
+	// The subscription ends with the caller's context alone.
+	for ctx.Err() == nil {
 		ev, err := sub.Next(ctx)
-		if event.Lost(err) {
-			if err := send(api.Event{Kind: api.KindWarning, Text: err.Error()}); err != nil {
-				return err
-			}
-			continue
+		switch {
+		case err == nil:
+			err = send(api.Event{Kind: api.KindContainer, Time: ev.Time, Container: &ev.ContainerEvent})
+		case event.Lost(err):
+			err = send(api.Event{Kind: api.KindWarning, Text: err.Error()})
+		default:
+			err = nil
 		}
 		if err != nil {
-			return nil
-		}
-		if err := send(api.Event{Kind: api.KindContainer, Time: ev.Time, Container: &ev.ContainerEvent}); err != nil {
 			return err
 		}
 	}
+	return nil
 }
