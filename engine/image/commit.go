@@ -69,9 +69,7 @@ func (s *Store) Commit(ctx context.Context, key string, parent Image, o CommitOp
 const opCommit = "commit container"
 
 func commitError(key string, err error) error {
-	if f, ok := err.(*loadFailure); ok {
-		err = f.err
-	}
+	err = shownCause(err)
 	switch {
 	case isNoSpace(err):
 		return &Error{Op: opCommit, Ref: key, Class: errdefs.ErrResourceExhausted, cause: err,

@@ -205,7 +205,7 @@ func registrySays(err error) string {
 func rootCause(err error) error {
 	for {
 		var next error
-		switch u := err.(type) {
+		switch u := err.(type) { //nolint:errorlint // it walks the chain itself
 		case interface{ Unwrap() error }:
 			next = u.Unwrap()
 		case interface{ Unwrap() []error }:
@@ -218,7 +218,7 @@ func rootCause(err error) error {
 		if next == nil || isClass(next) {
 			return err
 		}
-		if _, ok := next.(syscall.Errno); ok {
+		if _, ok := next.(syscall.Errno); ok { //nolint:errorlint // the one at this place in the chain
 			return err
 		}
 		err = next
@@ -226,7 +226,9 @@ func rootCause(err error) error {
 }
 
 // isClass reports an error that is only a class: its text adds nothing.
-func isClass(err error) bool { return err == errNoCredentials || errdefs.Resolve(err) == err }
+func isClass(err error) bool {
+	return err == errNoCredentials || errdefs.Resolve(err) == err //nolint:errorlint // the class itself, not what wraps it
+}
 
 // isTransient reports a failure after which the same request may succeed.
 func isTransient(err error) bool {

@@ -36,7 +36,7 @@ func (s *Store) Load(ctx context.Context, r io.Reader, progress func(bytes int64
 	return list, nil
 }
 
-// loadFailure keeps lease from seeing a cut-off pull in a cut-off archive.
+// loadFailure keeps lease from seeing a cut-off pull in another failure: a cut-off archive, a commit that was given up.
 type loadFailure struct{ err error }
 
 func (e *loadFailure) Error() string { return e.err.Error() }
@@ -48,11 +48,17 @@ func hideCause(err error) error {
 	return &loadFailure{err}
 }
 
-func loadError(err error) error {
+// shownCause undoes hideCause.
+func shownCause(err error) error {
 	var f *loadFailure
 	if errors.As(err, &f) {
-		err = f.err
+		return f.err
 	}
+	return err
+}
+
+func loadError(err error) error {
+	err = shownCause(err)
 	var done *Error
 	if errors.As(err, &done) || errors.Is(err, context.Canceled) {
 		return err

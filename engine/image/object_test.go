@@ -135,6 +135,38 @@ func TestACommitThatFailsLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestACommitOnAFullDiskIsReportedAndGivenBack(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: a small file system")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	h, r := newHostIn(t, filepath.Join(dir, "data")), registry.Start(t)
+	r.Push(t, small("web"))
+	s := newStore(t, h, r)
+	ctx := deadline(h.ctx, t)
+	parent, err := s.Pull(ctx, "web", image.PullOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	container(t, h, s, parent, "c1", func(root string) { write(t, filepath.Join(root, "data"), string(noise(74, 5<<20)), 0o644) })
+	before := h.remains("overlayfs")
+	_, err = s.Commit(ctx, "c1", parent, image.CommitOptions{Ref: "web:2"})
+	if !errdefs.IsResourceExhausted(err) || err.Error() != `commit container "c1": no space left on the disk; what was written is removed again` {
+		t.Errorf("got %v", err)
+	}
+	if after := h.remains("overlayfs"); !slices.Equal(before, after) {
+		t.Errorf("before %v\nafter  %v", before, after)
+	}
+}
+
 func TestAContainersFileSystemIsExportedAsOneArchive(t *testing.T) {
 	for _, snapshotter := range []string{"overlayfs", "native"} {
 		t.Run(snapshotter, func(t *testing.T) {

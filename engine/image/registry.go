@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -142,7 +143,34 @@ func (s *Store) endpoints(ctx context.Context, host string, credentials func(hos
 		}
 		opts.HostDir = find
 	}
-	return config.ConfigureHosts(ctx, opts)(host)
+	list, err := config.ConfigureHosts(ctx, opts)(host)
+	for i := range list {
+		list[i].Authorizer = &turns{authorizer: list[i].Authorizer, turn: make(chan struct{}, 1)}
+	}
+	return list, err
+}
+
+// turns has requests authorized one after the other: containerd's authorizer looks at tokens that another request is
+// still fetching.
+type turns struct {
+	authorizer docker.Authorizer
+	turn       chan struct{}
+}
+
+// Authorize is docker.Authorizer.
+func (t *turns) Authorize(ctx context.Context, req *http.Request) error {
+	select {
+	case t.turn <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-t.turn }()
+	return t.authorizer.Authorize(ctx, req)
+}
+
+// AddResponses is docker.Authorizer.
+func (t *turns) AddResponses(ctx context.Context, responses []*http.Response) error {
+	return t.authorizer.AddResponses(ctx, responses)
 }
 
 // hostsFile is what checkHostsFile looks at in a hosts.toml.
@@ -171,7 +199,8 @@ func checkHostsFile(path string) error {
 	}
 	var f hostsFile
 	if err = toml.Unmarshal(b, &f); err != nil {
-		if de, ok := err.(*toml.DecodeError); ok {
+		var de *toml.DecodeError
+		if errors.As(err, &de) {
 			line, column := de.Position()
 			return bad(fmt.Sprintf("line %d, column %d: %v", line, column, de))
 		}

@@ -90,7 +90,7 @@ func New(cfg Config) *Store {
 		sizes:       map[digest.Digest]int64{},
 		active:      map[string]bool{},
 	}
-	s.applier = &limitedApplier{Applier: cfg.Client.DiffService(), limit: s.unpacking}
+	s.applier = &limitedApplier{Applier: &pipedApplier{cfg.Client.DiffService(), s.content}, limit: s.unpacking}
 	if s.namespace = cfg.Client.DefaultNamespace(); s.namespace == "" {
 		s.namespace = defaultNamespace
 	}
