@@ -57,6 +57,9 @@ func (a *app) notices(p *project.Project) {
 // files the name is the one that the folder would give, and missing is the error for the case that nothing of that name exists.
 func (a *app) local(ctx context.Context, services []string) (t *target, missing, err error) {
 	if a.flags.projectName != "" && len(a.flags.files) == 0 {
+		if err := project.ValidName(a.flags.projectName); err != nil {
+			return nil, nil, err
+		}
 		return &target{name: a.flags.projectName}, nil, nil
 	}
 	p, err := a.load(ctx, func(o *project.Options) { o.NoEnvResolution = true })
