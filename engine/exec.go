@@ -15,6 +15,7 @@ import (
 	"berth/engine/container"
 	"berth/engine/logs"
 	"berth/engine/spec"
+	"berth/graph/plan"
 )
 
 // Exec runs a further process in a container.
@@ -59,6 +60,12 @@ func (e *Engine) Exec(stream api.Stream) error {
 		}
 		if req.Stdin {
 			o.Stdin, stdin = io.Pipe()
+		}
+	}
+	if c.Status().State == plan.Paused {
+		return &api.Error{
+			Class: api.ClassFailedPrecondition, Message: fmt.Sprintf("container %q is paused", c.Name),
+			HintText: "let it go on: berth unpause " + c.Slot.Service,
 		}
 	}
 	x, err := e.containers.Exec(ctx, c, o)
@@ -107,7 +114,10 @@ func (e *Engine) execTarget(req *api.ExecStart) (*container.Container, error) {
 		return running[0], nil
 	}
 	if req.Index > 0 {
-		return nil, fmt.Errorf("service %q has no running container with number %d: %w", req.Services[0], req.Index, errdefs.ErrNotFound)
+		return nil, &api.Error{
+			Class: api.ClassNotFound, Message: fmt.Sprintf("service %q has no running container with number %d", req.Services[0], req.Index),
+			HintText: "see berth ps -a",
+		}
 	}
 	return nil, &api.Error{Class: api.ClassFailedPrecondition, Message: fmt.Sprintf("service %q is not running", req.Services[0]),
 		HintText: "start it: berth start " + req.Services[0]}

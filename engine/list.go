@@ -77,7 +77,10 @@ func (e *Engine) chosen(sel api.ProjectSelector) ([]*container.Container, error)
 	list := e.containers.List(selectContainers(name, sel))
 	for _, s := range sel.Services {
 		if !slices.ContainsFunc(list, func(c *container.Container) bool { return c.Slot.Service == s }) {
-			return nil, fmt.Errorf("service %q of project %q has no container: %w", s, name, errdefs.ErrNotFound)
+			return nil, &api.Error{
+				Class: api.ClassNotFound, Message: fmt.Sprintf("service %q of project %q has no container", s, name),
+				HintText: "make it first: berth up -d " + s,
+			}
 		}
 	}
 	return list, nil

@@ -7,8 +7,6 @@ import (
 	goruntime "runtime"
 	"runtime/debug"
 
-	"github.com/containerd/errdefs"
-
 	"berth/engine/api"
 	"berth/engine/container"
 	"berth/engine/event"
@@ -30,7 +28,7 @@ func (e *Engine) Wait(ctx context.Context, req *api.WaitRequest, send func(api.W
 		return err
 	}
 	if len(list) == 0 {
-		return fmt.Errorf("project %q has no container to wait for: %w", name, errdefs.ErrNotFound)
+		return &api.Error{Class: api.ClassNotFound, Message: fmt.Sprintf("project %q has no container to wait for", name), HintText: "make it first: berth up -d"}
 	}
 	for {
 		var open []*container.Container

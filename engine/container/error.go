@@ -1,6 +1,7 @@
 package container
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -9,13 +10,19 @@ import (
 // StartError says why a container's process could not be started, in words of the file rather than the runtime's.
 type StartError struct {
 	Container string
+	Further   bool // it was not the container's own process, but one more in it
 	Reason    string
 	Code      int // exit code that docker gives in this case
 	Help      string
 	Err       error
 }
 
-func (e *StartError) Error() string { return fmt.Sprintf("start %s: %s", e.Container, e.Reason) }
+func (e *StartError) Error() string {
+	if e.Further {
+		return fmt.Sprintf("run a process in %s: %s", e.Container, e.Reason)
+	}
+	return fmt.Sprintf("start %s: %s", e.Container, e.Reason)
+}
 
 // Unwrap gives the runtime's own error.
 func (e *StartError) Unwrap() error { return e.Err }
@@ -24,6 +31,16 @@ func (e *StartError) Unwrap() error { return e.Err }
 func (e *StartError) Hint() string { return e.Help }
 
 var execError = regexp.MustCompile(`exec: "([^"]*)": (.*)$`)
+
+// furtherError is startError for a further process, whose command is not the service's.
+func furtherError(c *Container, err error) error {
+	out := startError(c, err)
+	var e *StartError
+	if errors.As(out, &e) {
+		e.Further, e.Help = true, ""
+	}
+	return out
+}
 
 // startError finds in the runtime's chain of messages what the user can act on.
 func startError(c *Container, err error) error {

@@ -98,7 +98,7 @@ func (s *Store) Exec(ctx context.Context, c *Container, o ExecOptions) (_ *Exec,
 	resp, err := s.cfg.Client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: c.ID, ExecID: e.ID})
 	if err != nil {
 		_, derr := s.cfg.Client.TaskService().DeleteProcess(context.WithoutCancel(ctx), &tasks.DeleteProcessRequest{ContainerID: c.ID, ExecID: e.ID})
-		return nil, errors.Join(startError(c, errgrpc.ToNative(err)), ignoreNotFound(derr))
+		return nil, errors.Join(furtherError(c, errgrpc.ToNative(err)), ignoreNotFound(derr))
 	}
 	e.Pid = int(resp.Pid)
 	return e, nil
