@@ -1,0 +1,134 @@
+package build
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/moby/buildkit/client"
+)
+
+// Config says what a Builder works with.
+type Config struct {
+	// Client is containerd in this process; its default namespace is where images go.
+	Client *containerd.Client
+	// Snapshotter is "overlayfs" or "native".
+	Snapshotter string
+	// Root is the folder of the cache's databases, State that of running steps; made at first need.
+	Root, State string
+	// Runc is the path of the runtime.
+	Runc string
+	// CgroupParent is the group that steps run in, AppArmor the name of a loaded profile; "" is none.
+	CgroupParent, AppArmor string
+	// Registries gives the endpoints of a registry; nil is each registry itself, over TLS or, on loopback, plain HTTP.
+	Registries docker.RegistryHosts
+	// Credentials looks up who to log in to a registry as, in the Docker configuration of a folder; nil logs in to none.
+	Credentials func(folder, host string) (user, secret string, err error)
+	// CacheBytes limits the build cache; 0 is a share of the disk.
+	CacheBytes int64
+	// HostAddress stands for "host-gateway"; "" is 127.0.0.1, as steps are in the host's network.
+	HostAddress string
+}
+
+// Builder builds images. All methods may be called at the same time.
+type Builder struct {
+	cfg Config
+
+	mu      sync.Mutex
+	running *buildkit // nil until first need
+	closed  bool
+	active  int
+}
+
+// errClosed is given by a Builder that was closed.
+var errClosed = errors.New("the builder is closed")
+
+// Open makes a Builder and takes away what a killed one left of running steps. BuildKit is started at first need.
+func Open(cfg Config) (*Builder, error) {
+	if cfg.HostAddress == "" {
+		cfg.HostAddress = "127.0.0.1"
+	}
+	b := &Builder{cfg: cfg}
+	if err := b.clean(); err != nil {
+		return nil, fmt.Errorf("clean up after earlier builds: %w", err)
+	}
+	return b, nil
+}
+
+// Busy says that something is being built.
+func (b *Builder) Busy() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.active > 0
+}
+
+// Close ends BuildKit. Builds that run are cut off.
+func (b *Builder) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.running == nil {
+		return nil
+	}
+	bk := b.running
+	b.running = nil
+	return bk.close()
+}
+
+// enter gives BuildKit, started if it is not, until leave is called.
+func (b *Builder) enter(ctx context.Context) (_ *buildkit, leave func(), _ error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil, nil, errClosed
+	}
+	if b.running == nil {
+		bk, err := start(context.WithoutCancel(ctx), b.cfg)
+		if err != nil {
+			return nil, nil, fmt.Errorf("start the builder: %w", err)
+		}
+		b.running = bk
+	}
+	b.active++
+	return b.running, func() {
+		b.mu.Lock()
+		b.active--
+		b.mu.Unlock()
+	}, nil
+}
+
+// Build makes the image that was asked for. progress, which may be nil, is called by one goroutine until Build returns.
+// A failure that the Dockerfile is to blame for is an *Error.
+func (b *Builder) Build(ctx context.Context, req Request, progress func(Progress)) (Result, error) {
+	bk, leave, err := b.enter(ctx)
+	if err != nil {
+		return Result{}, buildError(req, err)
+	}
+	defer leave()
+	opt, release, err := b.options(req)
+	if err != nil {
+		return Result{}, buildError(req, err)
+	}
+	defer release()
+	statuses := make(chan *client.SolveStatus)
+	var seen outputs
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for s := range statuses {
+			seen.add(s)
+			if progress != nil {
+				progress(progressOf(s))
+			}
+		}
+	}()
+	resp, err := bk.client.Solve(ctx, nil, opt, statuses)
+	<-done
+	if err != nil {
+		return Result{}, solveError(req, err, &seen)
+	}
+	return resultOf(req, resp)
+}

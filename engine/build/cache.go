@@ -1,0 +1,93 @@
+package build
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/cmd/buildkitd/config"
+	"github.com/moby/buildkit/util/disk"
+)
+
+// Usage is the space that the build cache takes, and how much of it nothing else needs.
+type Usage struct{ Bytes, ReclaimableBytes int64 }
+
+// Usage measures the build cache.
+func (b *Builder) Usage(ctx context.Context) (Usage, error) {
+	bk, leave, err := b.enter(ctx)
+	if err != nil {
+		return Usage{}, err
+	}
+	defer leave()
+	records, err := bk.client.DiskUsage(ctx)
+	if err != nil {
+		return Usage{}, fmt.Errorf("measure the build cache: %w", err)
+	}
+	var u Usage
+	for _, r := range records {
+		u.Bytes += r.Size
+		if !r.InUse && !r.Shared {
+			u.ReclaimableBytes += r.Size
+		}
+	}
+	return u, nil
+}
+
+// PruneOptions choose what Prune leaves.
+type PruneOptions struct {
+	// All takes what images and frontends use as well.
+	All bool
+	// UnusedFor leaves what was used since.
+	UnusedFor time.Duration
+	// KeepBytes leaves as much.
+	KeepBytes int64
+}
+
+// Prune gives space of the build cache back and says how much.
+func (b *Builder) Prune(ctx context.Context, opts PruneOptions) (freed int64, _ error) {
+	bk, leave, err := b.enter(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer leave()
+	prune := []client.PruneOption{client.WithKeepOpt(opts.UnusedFor, opts.KeepBytes, 0, 0)}
+	if opts.All {
+		prune = append(prune, client.PruneAll)
+	}
+	gone := make(chan client.UsageInfo)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for r := range gone {
+			freed += r.Size
+		}
+	}()
+	err = bk.client.Prune(ctx, gone, prune...)
+	close(gone)
+	<-done
+	if err != nil {
+		return freed, fmt.Errorf("prune the build cache: %w", err)
+	}
+	return freed, nil
+}
+
+// prunePolicy is what BuildKit prunes by itself, a minute after a build: as its daemon does, within limitBytes.
+func prunePolicy(root string, limitBytes int64) []client.PruneInfo {
+	stat, err := disk.GetDiskStat(root)
+	if err != nil {
+		return nil
+	}
+	var limits config.GCConfig
+	if limitBytes > 0 {
+		limits.GCMaxUsedSpace = config.DiskSpace{Bytes: limitBytes}
+	}
+	var list []client.PruneInfo
+	for _, p := range config.DefaultGCPolicy(limits, stat) {
+		list = append(list, client.PruneInfo{
+			Filter: p.Filters, All: p.All, KeepDuration: p.KeepDuration.Duration,
+			ReservedSpace: p.ReservedSpace.AsBytes(stat), MaxUsedSpace: p.MaxUsedSpace.AsBytes(stat), MinFreeSpace: p.MinFreeSpace.AsBytes(stat),
+		})
+	}
+	return list
+}

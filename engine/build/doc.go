@@ -1,0 +1,25 @@
+// Package build makes images from Dockerfiles with BuildKit, in this process.
+//
+// It owns BuildKit: its solver, its cache and its databases below Config.Root. What it builds goes into containerd's
+// image store of the engine, unpacked, so that a container can start from it at once. It knows nothing of projects but
+// how a service's build section is worded (FromCompose), and nothing of containers.
+//
+// Entry points: Open, then Build, Usage and Prune; FromCompose for what to ask.
+//
+// Invariants:
+//   - Nothing of BuildKit runs or is opened before the first Build, Usage or Prune.
+//   - An image gets its name when all of it is there and unpacked; a build that fails changes no image.
+//   - Content and snapshots are the engine's own, in its containerd namespace, held by BuildKit's leases for as long as
+//     they are in the build cache.
+//   - What a killed engine left of a RUN step (its process, mounts and folder) goes with the next Open.
+//
+// # Design
+//
+// BuildKit is used as its own daemon uses it: a control.Controller over one worker, whose parts are put together here
+// (worker.go), since its containerd worker wants an address, a runtime plugin and CNI binaries. It is spoken to over
+// gRPC through pipes in memory: client and controller are made for that, and the session that brings the folders of a
+// build is the same for a client that is elsewhere.
+//
+// RUN steps are run by BuildKit's runc executor, not by the shim: no log, no restart, no state outlives a step. They
+// get the 14 capabilities and the seccomp profile of Docker.
+package build

@@ -1,0 +1,94 @@
+package build
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/solver/pb"
+)
+
+// progressOf translates BuildKit's words.
+func progressOf(s *client.SolveStatus) Progress {
+	var p Progress
+	for _, v := range s.Vertexes {
+		step := Step{ID: v.Digest.String(), Name: v.Name, Started: timeOf(v.Started), Completed: timeOf(v.Completed), Cached: v.Cached, Error: v.Error}
+		for _, in := range v.Inputs {
+			step.Inputs = append(step.Inputs, in.String())
+		}
+		p.Steps = append(p.Steps, step)
+	}
+	for _, t := range s.Statuses {
+		p.Transfers = append(p.Transfers, Transfer{ID: t.ID, Step: t.Vertex.String(), Current: t.Current, Total: t.Total, Done: t.Completed != nil})
+	}
+	for _, l := range s.Logs {
+		p.Logs = append(p.Logs, Log{Step: l.Vertex.String(), Stream: l.Stream, Data: l.Data, At: l.Timestamp})
+	}
+	for _, w := range s.Warnings {
+		warning := Warning{Step: w.Vertex.String(), Short: string(w.Short), URL: w.URL}
+		if w.SourceInfo != nil {
+			warning.File, warning.Line = w.SourceInfo.Filename, lineOf(w.Range)
+		}
+		p.Warnings = append(p.Warnings, warning)
+	}
+	return p
+}
+
+func timeOf(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return *t
+}
+
+// lineOf is the first line of a place in a Dockerfile, 0 if there is none.
+func lineOf(ranges []*pb.Range) int {
+	line := 0
+	for _, r := range ranges {
+		if n := int(r.GetStart().GetLine()); n > 0 && (line == 0 || n < line) {
+			line = n
+		}
+	}
+	return line
+}
+
+// keptOutput is how much of a step's output an error shows.
+const keptOutput = 8 << 10
+
+// outputs remembers names and the last output of steps, for errors.
+type outputs struct {
+	names map[string]string
+	last  map[string][]byte
+}
+
+func (o *outputs) add(s *client.SolveStatus) {
+	if o.names == nil {
+		o.names, o.last = map[string]string{}, map[string][]byte{}
+	}
+	for _, v := range s.Vertexes {
+		o.names[v.Digest.String()] = v.Name
+	}
+	for _, l := range s.Logs {
+		key := l.Vertex.String()
+		text := append(o.last[key], l.Data...)
+		if len(text) > keptOutput {
+			text = slices.Clone(text[len(text)-keptOutput:])
+		}
+		o.last[key] = text
+	}
+}
+
+// of gives the last lines of a step's output.
+func (o *outputs) of(step string, lines int) string {
+	text := strings.TrimRight(string(o.last[step]), "\n")
+	for i := len(text) - 1; i >= 0; i-- {
+		if text[i] != '\n' {
+			continue
+		}
+		if lines--; lines == 0 {
+			return text[i+1:]
+		}
+	}
+	return text
+}
