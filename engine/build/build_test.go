@@ -1,6 +1,7 @@
 package build_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -69,6 +70,7 @@ type bench struct {
 	builder  *build.Builder
 	images   *image.Store
 	registry string
+	echo     bool // what steps say goes to stdout at once
 }
 
 func newBench(t testing.TB) *bench {
@@ -140,7 +142,7 @@ func (b *bench) text(s string) string {
 // build makes an image or fails the test, and gives all that its steps said.
 func (b *bench) build(req build.Request) (build.Result, *record) {
 	b.t.Helper()
-	var rec record
+	rec := record{echo: b.echo}
 	res, err := b.builder.Build(b.ctx, b.whole(req), rec.add)
 	if err != nil {
 		b.t.Fatalf("%v\n%s", err, rec.output.String())
@@ -160,6 +162,7 @@ func (b *bench) whole(req build.Request) build.Request {
 
 // record is what was told of a build.
 type record struct {
+	echo   bool
 	output bytes.Buffer
 	cached map[string]bool // by name
 	warned []build.Warning
@@ -176,6 +179,9 @@ func (r *record) add(p build.Progress) {
 	}
 	for _, l := range p.Logs {
 		r.output.Write(l.Data)
+		if r.echo {
+			fmt.Printf("%s", l.Data)
+		}
 	}
 	r.warned = append(r.warned, p.Warnings...)
 }
@@ -219,6 +225,7 @@ func TestBuilder(t *testing.T) {
 		{"ways to say what to build", waysToSayWhatToBuild},
 		{"steps are confined", stepsAreConfined},
 		{"an image of another service is a base", anImageOfAnotherServiceIsABase},
+		{"an image of this host is a base", anImageOfThisHostIsABase},
 		{"several builds share their steps", severalBuildsShareTheirSteps},
 		{"space of the cache is given back", spaceOfTheCacheIsGivenBack},
 		{"a cancelled build leaves nothing running", aCancelledBuildLeavesNothingRunning},
@@ -279,6 +286,72 @@ func TestTheCacheOutlivesTheEngine(t *testing.T) {
 	}
 }
 
+func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
+	host.Require(t, host.Root, host.Overlay)
+	dir, address := t.TempDir(), startRegistry(t)
+	temp := filepath.Join(dir, "state", "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	mark := filepath.Base(filepath.Dir(dir)) // in the command line of the step
+	context := (&bench{t: t, registry: address}).folder(map[string]string{
+		"Dockerfile": "FROM BASE\nRUN [\"/probe\", \"sequence\", \"say\", \"" + mark + "\", \"then\", \"sleep\"]\n"})
+	programs, err := buildPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestOneBuild$", "-test.v")
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, address, context, programs}, "|"), "TMPDIR="+temp)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), mark); {
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	if len(processes(t, mark)) == 0 {
+		t.Log("the step ended with the engine by itself")
+	}
+	// BuildKit's mounts in the folder for temporary files are to be found.
+	t.Setenv("TMPDIR", temp)
+	state := filepath.Join(dir, "state")
+	if _, err := build.Open(build.Config{Root: filepath.Join(dir, "root"), State: state, Runc: filepath.Join(programs, "runc")}); err != nil {
+		t.Fatal(err)
+	}
+	if left := processes(t, mark); len(left) > 0 {
+		t.Errorf("these run on: %v", left)
+	}
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil || strings.Contains(string(mounts), dir) {
+		t.Errorf("there are mounts in %s yet (%v):\n%s", dir, err, mounts)
+	}
+	left, err := filepath.Glob(filepath.Join(state, "*", "*", "rootfs"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("these folders are there yet: %v %v", left, err)
+	}
+}
+
+// processes are those whose command line has a text in it, but for this one's.
+func processes(t *testing.T, text string) (list []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if line, err := os.ReadFile(f); err == nil && bytes.Contains(line, []byte(text)) && bytes.HasPrefix(line, []byte("/probe")) {
+			list = append(list, f)
+		}
+	}
+	return list
+}
+
 // childEnv has what a process of TestTheCacheOutlivesTheEngine needs.
 const childEnv = "BERTH_TEST_BUILD"
 
@@ -294,6 +367,7 @@ func TestOneBuild(t *testing.T) {
 		return
 	}
 	b := newBenchIn(t, args[0], args[1])
+	b.echo = true
 	req := build.Request{Context: args[2]}
 	before := memory(t)
 	start := time.Now()
@@ -454,6 +528,14 @@ func anImageOfAnotherServiceIsABase(t *testing.T, b *bench) {
 		Contexts: map[string]string{"theirs": "service:base"}, Built: map[string]build.Result{"base": base}})
 	if got := b.file("shop-web", "base") + b.file("shop-web", "own"); got != "b\no\n" {
 		t.Errorf("the files hold %q", got)
+	}
+}
+
+func anImageOfThisHostIsABase(t *testing.T, b *bench) {
+	b.build(build.Request{Names: []string{"nowhere.invalid/only/here:latest"}, Context: b.folder(map[string]string{"Dockerfile": "FROM BASE\nLABEL a=b\n"})})
+	b.build(build.Request{Context: b.folder(map[string]string{"Dockerfile": "FROM nowhere.invalid/only/here\nRUN [\"/probe\", \"write\", \"/own\", \"here\"]\n"})})
+	if got := b.file("shop-web", "own"); got != "here\n" {
+		t.Errorf("the file holds %q", got)
 	}
 }
 

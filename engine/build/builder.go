@@ -52,7 +52,7 @@ func Open(cfg Config) (*Builder, error) {
 		cfg.HostAddress = "127.0.0.1"
 	}
 	b := &Builder{cfg: cfg}
-	if err := b.clean(); err != nil {
+	if err := cfg.clean(); err != nil {
 		return nil, fmt.Errorf("clean up after earlier builds: %w", err)
 	}
 	return b, nil

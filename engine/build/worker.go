@@ -85,7 +85,7 @@ func newWorker(ctx context.Context, cfg Config) (*base.Worker, error) {
 			return nil, lm.Delete(ctx, leases.Lease{ID: l.ID}, leases.SynchronousDelete)
 		},
 		MetadataStore:   kept,
-		MountPoolRoot:   filepath.Join(cfg.Root, "cachemounts"),
+		MountPoolRoot:   cfg.mountPool(),
 		ResourceMonitor: monitor,
 	})
 	if err != nil {
@@ -97,6 +97,9 @@ func newWorker(ctx context.Context, cfg Config) (*base.Worker, error) {
 
 // stepsDir has a folder for each RUN step that runs.
 func (c Config) stepsDir() string { return filepath.Join(c.State, "steps") }
+
+// mountPool has the mounts of folders that several steps share.
+func (c Config) mountPool() string { return filepath.Join(c.State, "mounts") }
 
 // registries are the endpoints as configured, or each registry itself.
 func (c Config) registries() docker.RegistryHosts {
