@@ -282,13 +282,12 @@ func (s *session) stay(ctx context.Context, upErr error) error {
 	if !s.attached {
 		s.attach()
 	}
+	if err := s.takeStock(ctx); err != nil {
+		return err
+	}
+	s.up = !s.stopping
 	if s.stopping {
 		s.stop(ctx)
-	} else {
-		s.up = true
-		if err := s.takeStock(ctx); err != nil {
-			return err
-		}
 	}
 	for !s.over() {
 		select {

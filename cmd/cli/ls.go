@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,6 +53,11 @@ func runLs(ctx context.Context, o lsOptions, e Engine, u *ui.UI) error {
 	list := slices.DeleteFunc(slices.Clone(r.Projects), func(p api.ProjectInfo) bool {
 		return !match(p.Name) || !o.all && p.Status["running"]+p.Status["restarting"]+p.Status["paused"] == 0
 	})
+	if !o.all {
+		for i, p := range list {
+			list[i].Status = runningOnly(p.Status)
+		}
+	}
 	slices.SortFunc(list, func(a, b api.ProjectInfo) int { return cmp.Compare(a.Name, b.Name) })
 	if o.quiet {
 		for _, p := range list {
@@ -66,6 +72,15 @@ func runLs(ctx context.Context, o lsOptions, e Engine, u *ui.UI) error {
 		l.rows = append(l.rows, row{"Name": p.Name, "Status": combinedStatus(p.Status), "ConfigFiles": strings.Join(p.ConfigFiles, ",")})
 	}
 	return l.print(u, o.format)
+}
+
+// runningOnly leaves out the states that count for --all only.
+func runningOnly(byState map[string]int) map[string]int {
+	left := maps.Clone(byState)
+	maps.DeleteFunc(left, func(state string, _ int) bool {
+		return state != "running" && state != "restarting" && state != "paused"
+	})
+	return left
 }
 
 // combinedStatus gives "exited(1), running(2)".

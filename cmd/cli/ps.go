@@ -139,8 +139,19 @@ func (o *psOptions) choose(all []api.Container) []api.Container {
 	return list
 }
 
+// commandLine is a command as docker shows it: what has a space in it stands in quotes, the program's name apart.
+func commandLine(argv []string) string {
+	shown := slices.Clone(argv)
+	for i, arg := range shown {
+		if i > 0 && strings.Contains(arg, " ") {
+			shown[i] = "'" + arg + "'"
+		}
+	}
+	return strings.Join(shown, " ")
+}
+
 func containerRow(c *api.Container, now time.Time, cut bool) row {
-	command, id := strings.Join(c.Command, " "), c.ID
+	command, id := commandLine(c.Command), c.ID
 	if cut {
 		command, id = ui.Ellipsis(command, 20), shortID(c.ID)
 	}

@@ -302,7 +302,10 @@ func TestLs(t *testing.T) {
 		{Name: "shop", Status: map[string]int{"running": 2, "exited": 1}, ConfigFiles: []string{"/srv/shop/compose.yaml", "/srv/shop/compose.override.yaml"}},
 		{Name: "old", Status: map[string]int{"exited": 3}, ConfigFiles: []string{"/srv/old/compose.yaml"}},
 	}
-	expect(t, s.run("ls"), 0, `NAME                STATUS                  CONFIG FILES
+	expect(t, s.run("ls"), 0, `NAME                STATUS              CONFIG FILES
+shop                running(2)          /srv/shop/compose.yaml,/srv/shop/compose.override.yaml
+`, "")
+	expect(t, s.run("ls", "-a", "--filter", "name=shop"), 0, `NAME                STATUS                  CONFIG FILES
 shop                exited(1), running(2)   /srv/shop/compose.yaml,/srv/shop/compose.override.yaml
 `, "")
 	expect(t, s.run("ls", "-a", "-q"), 0, "old\nshop\n", "")
