@@ -70,6 +70,7 @@ type bench struct {
 	builder  *build.Builder
 	images   *image.Store
 	registry string
+	logins   map[string][2]string
 	echo     bool // what steps say goes to stdout at once
 }
 
@@ -102,13 +103,15 @@ func newBenchIn(t testing.TB, dir, registry string) *bench {
 	host.Require(t, host.Root, host.Overlay)
 	runc, _ := programs(t)
 	h := newHostIn(t, filepath.Join(dir, "containerd"))
+	logins := map[string][2]string{}
 	builder, err := build.Open(build.Config{
-		Client: h.client, Snapshotter: "overlayfs", Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state"), Runc: runc,
+		Credentials: func(_, host string) (string, string, error) { return logins[host][0], logins[host][1], nil },
+		Client:      h.client, Snapshotter: "overlayfs", Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state"), Runc: runc,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{containerdHost: h, t: t, ctx: deadline(h.ctx, t), registry: registry, builder: builder,
+	return &bench{containerdHost: h, t: t, ctx: deadline(h.ctx, t), registry: registry, builder: builder, logins: logins,
 		images: image.New(image.Config{Client: h.client, Snapshotter: "overlayfs"})}
 }
 
@@ -226,6 +229,10 @@ func TestBuilder(t *testing.T) {
 		{"steps are confined", stepsAreConfined},
 		{"an image of another service is a base", anImageOfAnotherServiceIsABase},
 		{"an image of this host is a base", anImageOfThisHostIsABase},
+		{"caches go out and come in", cachesGoOutAndComeIn},
+		{"what is built is pushed, with a login", whatIsBuiltIsPushed},
+		{"a base is fetched anew if asked", aBaseIsFetchedAnewIfAsked},
+		{"several platforms make an index", severalPlatformsMakeAnIndex},
 		{"several builds share their steps", severalBuildsShareTheirSteps},
 		{"space of the cache is given back", spaceOfTheCacheIsGivenBack},
 		{"a cancelled build leaves nothing running", aCancelledBuildLeavesNothingRunning},
@@ -535,6 +542,81 @@ func anImageOfThisHostIsABase(t *testing.T, b *bench) {
 	b.build(build.Request{Names: []string{"nowhere.invalid/only/here:latest"}, Context: b.folder(map[string]string{"Dockerfile": "FROM BASE\nLABEL a=b\n"})})
 	b.build(build.Request{Context: b.folder(map[string]string{"Dockerfile": "FROM nowhere.invalid/only/here\nRUN [\"/probe\", \"write\", \"/own\", \"here\"]\n"})})
 	if got := b.file("shop-web", "own"); got != "here\n" {
+		t.Errorf("the file holds %q", got)
+	}
+}
+
+func cachesGoOutAndComeIn(t *testing.T, b *bench) {
+	ctx := b.folder(map[string]string{"Dockerfile": "FROM BASE\nRUN [\"/probe\", \"write\", \"/cachedfile\", \"c\"]\n"})
+	dir := t.TempDir()
+	for _, to := range []build.Cache{
+		{Type: "inline"}, {Type: "local", Attrs: map[string]string{"dest": dir, "mode": "max"}},
+		{Type: "registry", Attrs: map[string]string{"ref": b.registry + "/library/cache"}},
+	} {
+		b.build(build.Request{Context: ctx, CacheTo: []build.Cache{to}})
+		if _, err := b.builder.Prune(b.ctx, build.PruneOptions{All: true}); err != nil {
+			t.Fatal(err)
+		}
+		from := build.Cache{Type: "local", Attrs: map[string]string{"src": dir}}
+		if to.Type == "registry" {
+			from = to
+		}
+		_, rec := b.build(build.Request{Context: ctx, CacheFrom: []build.Cache{from}})
+		if to.Type != "inline" && !rec.cached[`[2/2] RUN ["/probe", "write", "/cachedfile", "c"]`] {
+			t.Errorf("from the cache %v came only %v", from, rec.cached)
+		}
+	}
+}
+
+func whatIsBuiltIsPushed(t *testing.T, b *bench) {
+	for name, r := range map[string]*registry.Registry{
+		"password": registry.Start(t, registry.WithLogin("user", "secret")),
+		"token":    registry.Start(t, registry.WithTokens("user", "secret", time.Minute)),
+	} {
+		image := r.Addr + "/library/own:1"
+		ctx := b.folder(map[string]string{"Dockerfile": "FROM BASE\nLABEL pushed=" + name + "\n"})
+		b.logins[r.Addr] = [2]string{"user", "secret"}
+		res, _ := b.build(build.Request{Names: []string{image}, Context: ctx, Push: true, Credentials: "some folder"})
+		if got := r.Requests("PUT", "/v2/library/own/manifests/1"); len(got) != 1 {
+			t.Errorf("with %s, of %v it was pushed %d times", name, res, len(got))
+		}
+		if _, err := b.builder.Build(b.ctx, b.whole(build.Request{Names: []string{image}, Context: ctx, Push: true}), nil); err == nil {
+			t.Errorf("with %s, it was pushed without a login", name)
+		} else {
+			t.Log(err)
+		}
+	}
+}
+
+func aBaseIsFetchedAnewIfAsked(t *testing.T, b *bench) {
+	r := registry.Start(t)
+	push := func(text string) {
+		r.Push(t, registry.Scratch("moving", map[string]registry.File{"v": registry.Text(text)}))
+	}
+	push("old")
+	ctx := b.folder(map[string]string{"Dockerfile": "FROM " + r.Addr + "/library/moving\nLABEL x=y\n"})
+	b.build(build.Request{Context: ctx})
+	push("new")
+	b.build(build.Request{Context: ctx, Pull: true})
+	if got := b.file("shop-web", "v"); got != "new" {
+		t.Errorf("the file holds %q", got)
+	}
+}
+
+func severalPlatformsMakeAnIndex(t *testing.T, b *bench) {
+	ctx := b.folder(map[string]string{"Dockerfile": "FROM scratch\nCOPY f /f\nARG TARGETARCH\nENV ARCH=$TARGETARCH\n", "f": "f"})
+	b.build(build.Request{Context: ctx, Platforms: []string{"linux/amd64", "linux/arm64"}})
+	for _, arch := range []string{"amd64", "arm64"} {
+		img, err := b.images.Get(b.ctx, "shop-web", "linux/"+arch)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if got := strings.Join(img.Config.Config.Env, " "); !strings.Contains(got, "ARCH="+arch) {
+			t.Errorf("the one for %s has %s", arch, got)
+		}
+	}
+	if got := b.file("shop-web", "f"); got != "f" {
 		t.Errorf("the file holds %q", got)
 	}
 }

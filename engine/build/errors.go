@@ -130,6 +130,8 @@ func sourceLines(s *solvererrors.Source) string {
 
 func hintFor(req Request, e *Error) string {
 	switch {
+	case strings.Contains(strings.ToLower(e.Reason), "unauthorized"):
+		return "log in to the registry first (berth login)"
 	case e.ExitCode == 137:
 		return "the command was killed, often for lack of memory"
 	case e.ExitCode == 127:
