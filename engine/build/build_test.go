@@ -76,6 +76,7 @@ type bench struct {
 
 func newBench(t testing.TB) *bench {
 	t.Helper()
+	require(t)
 	b := newBenchIn(t, t.TempDir(), startRegistry(t))
 	t.Cleanup(func() {
 		if err := b.builder.Close(); err != nil {
@@ -97,10 +98,19 @@ func startRegistry(t testing.TB) (address string) {
 	return r.Addr
 }
 
+// require skips a test where BuildKit can't run.
+func require(t testing.TB) {
+	t.Helper()
+	if raced {
+		t.Skip("it is run by TestWithoutTheRaceDetector")
+	}
+	host.Require(t, host.Root, host.Overlay)
+}
+
 // newBenchIn keeps all in a folder. The caller closes the builder.
 func newBenchIn(t testing.TB, dir, registry string) *bench {
 	t.Helper()
-	host.Require(t, host.Root, host.Overlay)
+	require(t)
 	runc, _ := programs(t)
 	h := newHostIn(t, filepath.Join(dir, "containerd"))
 	logins := map[string][2]string{}
@@ -270,7 +280,7 @@ func whatIsBuiltIsAnImageOfTheEngine(t *testing.T, b *bench) {
 
 // TestTheCacheOutlivesTheEngine has two processes build one after the other: BuildKit remembers much in package variables.
 func TestTheCacheOutlivesTheEngine(t *testing.T) {
-	host.Require(t, host.Root, host.Overlay)
+	require(t)
 	dir, address := t.TempDir(), startRegistry(t)
 	context := (&bench{t: t, registry: address}).folder(map[string]string{"Dockerfile": "FROM BASE\nRUN [\"/probe\", \"write\", \"/x\", \"y\"]\n"})
 	var said [][]string
@@ -294,7 +304,7 @@ func TestTheCacheOutlivesTheEngine(t *testing.T) {
 }
 
 func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
-	host.Require(t, host.Root, host.Overlay)
+	require(t)
 	dir, address := t.TempDir(), startRegistry(t)
 	temp := filepath.Join(dir, "state", "tmp")
 	if err := os.MkdirAll(temp, 0o700); err != nil {

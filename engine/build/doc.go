@@ -7,11 +7,20 @@
 // Entry points: Open, then Build, Usage and Prune; FromCompose for what to ask.
 //
 // Invariants:
+//
 //   - Nothing of BuildKit runs or is opened before the first Build, Usage or Prune.
+//
 //   - An image gets its name when all of it is there and unpacked; a build that fails changes no image.
+//
 //   - Content and snapshots are the engine's own, in its containerd namespace, held by BuildKit's leases for as long as
 //     they are in the build cache.
+//
 //   - What a killed engine left of a RUN step (its process, mounts and folder) goes with the next Open.
+//
+//   - A process has one Builder for all its life: BuildKit keeps checksums and leases in package variables, which point into
+//     databases that Close has closed.
+//
+//   - BuildKit mounts in os.TempDir; what is left there is only taken away if that is below Config.State.
 //
 // # Design
 //
@@ -21,5 +30,13 @@
 // build is the same for a client that is elsewhere.
 //
 // RUN steps are run by BuildKit's runc executor, not by the shim: no log, no restart, no state outlives a step. They
-// get the 14 capabilities and the seccomp profile of Docker.
+// get the 14 capabilities and the seccomp profile of Docker. Until netplan gives them a network they are in the host's.
+//
+// A process of its own for BuildKit would give its 12 MB of program pages back after a build, but would need the engine's
+// socket between itself and every blob, and a second life to watch over.
+//
+// BuildKit's record of past builds is off: nothing shows it, and its leases would hold images that were removed. Its own
+// help for registries' tokens is not used either: the session tells user and secret, and the solver asks for tokens itself.
+// A Dockerfile that asks for docker/dockerfile:1 by "# syntax=" gets the frontend that is linked in, which is the same,
+// without a registry.
 package build
