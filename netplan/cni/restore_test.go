@@ -63,6 +63,46 @@ func TestAnEngineThatWasAwayFindsAllAgain(t *testing.T) {
 	}
 }
 
+// A chain that is made anew misses packets that are in its hook at that moment: a published port would refuse a connection
+// each time the engine comes back.
+func TestAnEngineThatComesBackKeepsItsChains(t *testing.T) {
+	w := newWorld(t)
+	ctx := context.Background()
+	e := w.open("e1")
+	e.network(netplan.Network{Name: "n"})
+	web := e.box("shop/web/1", "n")
+	web.serve(80)
+	ports := e.publish(web, netplan.Port{Published: 8080, Target: 80})
+	before := w.lastRule()
+	w.must(e.Close())
+	e = w.engine("e1")
+	w.must(e.Restore(ctx, []cni.Live{web.live(ports...)}))
+	if after := w.lastRule(); after <= before {
+		t.Errorf("the table was made anew: its last rule had the number %d and has %d", before, after)
+	}
+	var host *box
+	host.hears(t, "tcp", "127.0.0.1:8080", web.owner)
+}
+
+// lastRule is the number of the newest rule of all engines. The kernel counts within a table, as long as it lives.
+func (w *world) lastRule() (last uint64) {
+	c, err := nftables.New()
+	w.must(err)
+	chains, err := c.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	w.must(err)
+	for _, one := range chains {
+		rules, err := c.GetRules(one.Table, one)
+		w.must(err)
+		for _, r := range rules {
+			last = max(last, r.Handle)
+		}
+	}
+	if last == 0 {
+		w.t.Fatal("there are no rules")
+	}
+	return last
+}
+
 func TestAfterARebootAllIsMadeAgain(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()

@@ -24,6 +24,11 @@ func (t *Table) chains() {
 	t.masquerade()
 }
 
+// chainNames are those that chains makes.
+func chainNames() []string {
+	return []string{"guard", "publish", "prerouting", "output", "forward", lastChain}
+}
+
 // lastChain is added last, so that the rest is there where it is.
 const lastChain = "postrouting"
 
@@ -37,6 +42,7 @@ func (t *Table) base(name string, kind nftables.ChainType, hook *nftables.ChainH
 
 func (t *Table) fill(c *nftables.Chain, rules ...[]expr.Any) {
 	t.conn.AddChain(c)
+	t.conn.FlushChain(c)
 	for _, r := range rules {
 		t.conn.AddRule(&nftables.Rule{Table: t.table, Chain: c, Exprs: r})
 	}

@@ -86,6 +86,7 @@ func (s sets) add(conn *nftables.Conn) error {
 		if err := conn.AddSet(set, nil); err != nil {
 			return err
 		}
+		conn.FlushSet(set)
 	}
 	return nil
 }

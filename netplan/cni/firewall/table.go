@@ -125,9 +125,15 @@ func (t *Table) assert() error {
 	if len(t.networks) == 0 {
 		return t.clear()
 	}
+	inPlace, err := t.ours()
+	if err != nil {
+		return err
+	}
 	t.conn.AddTable(t.table) // so that there is one to delete
-	t.conn.DelTable(t.table)
-	t.conn.AddTable(t.table)
+	if !inPlace {
+		t.conn.DelTable(t.table)
+		t.conn.AddTable(t.table)
+	}
 	if err := t.sets.add(t.conn); err != nil {
 		return fmt.Errorf("write nftables table %q: %w", t.name, err)
 	}
@@ -152,6 +158,31 @@ func (t *Table) assert() error {
 	}
 	t.present = true
 	return t.assertForeign()
+}
+
+// ours says that the table is there with just the chains that it is to have, so that it can be filled anew in place.
+// One transaction could delete the table and make another: but a packet that is in the hook at that very moment may
+// pass the new chain before it counts and the old one when it doesn't any more, and a published port refuses a connection.
+func (t *Table) ours() (bool, error) {
+	chains, err := t.conn.ListChainsOfTableFamily(nftables.TableFamilyINet)
+	if err != nil {
+		return false, fmt.Errorf("list nftables chains: %w", err)
+	}
+	want := map[string]bool{}
+	for _, name := range chainNames() {
+		want[name] = true
+	}
+	maps.Copy(want, t.flags)
+	for _, c := range chains {
+		if c.Table.Name != t.name {
+			continue
+		}
+		if !want[c.Name] {
+			return false, nil
+		}
+		delete(want, c.Name)
+	}
+	return len(want) == 0, nil
 }
 
 // SetNetwork adds or replaces a network.
