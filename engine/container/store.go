@@ -36,10 +36,12 @@ type Config struct {
 	Snapshotter string
 	// Dir has a folder for each container: status, log, hosts ...; it outlives a reboot. State does not: pipes.
 	Dir, State string
-	Runtime    string // absolute path of the shim
-	Options    any    // the shim's options
-	Log        *slog.Logger
-	Hooks      Hooks
+	// Bundles is where containerd has the folders of tasks.
+	Bundles string
+	Runtime string // absolute path of the shim
+	Options any    // the shim's options
+	Log     *slog.Logger
+	Hooks   Hooks
 }
 
 // Hooks are called by the store; none of them may call back into Start, Stop or Remove of the same container

@@ -15,12 +15,15 @@ import (
 	"github.com/containerd/containerd/api/types"
 	taskapi "github.com/containerd/containerd/api/types/task"
 	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
 	"github.com/containerd/typeurl/v2"
 	"github.com/moby/sys/signal"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"golang.org/x/sys/unix"
 
 	"berth/engine/logs"
 	"berth/graph/plan"
@@ -152,6 +155,13 @@ func (s *Store) Settle(c *Container) {
 func (s *Store) createTask(ctx context.Context, c *Container, req *tasks.CreateTaskRequest) error {
 	_, err := s.cfg.Client.TaskService().Create(ctx, req)
 	err = errgrpc.ToNative(err)
+	if bundle := s.bundle(c.ID); err != nil && strings.Contains(err.Error(), "mkdir "+bundle+": file exists") {
+		if err := s.clearBundle(ctx, c.ID); err != nil {
+			return err
+		}
+		_, err = s.cfg.Client.TaskService().Create(ctx, req)
+		return errgrpc.ToNative(err)
+	}
 	if !errdefs.IsAlreadyExists(err) {
 		return err
 	}
@@ -160,6 +170,25 @@ func (s *Store) createTask(ctx context.Context, c *Container, req *tasks.CreateT
 	}
 	_, err = s.cfg.Client.TaskService().Create(ctx, req)
 	return errgrpc.ToNative(err)
+}
+
+// bundle is containerd's folder of a task while there is one.
+func (s *Store) bundle(id string) string { return filepath.Join(s.cfg.Bundles, id) }
+
+// clearBundle removes the folder of a task that containerd doesn't know: what is left when an engine was killed, or a start
+// broken off, before there was a shim to answer for it.
+func (s *Store) clearBundle(ctx context.Context, id string) error {
+	_, err := s.cfg.Client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: id})
+	switch err = errgrpc.ToNative(err); {
+	case err == nil:
+		return fmt.Errorf("its folder is there, and a task in it: %w", errdefs.ErrAlreadyExists)
+	case !errdefs.IsNotFound(err):
+		return fmt.Errorf("look for its task: %w", err)
+	}
+	if err := mount.UnmountRecursive(filepath.Join(s.bundle(id), "rootfs"), unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("unmount what an earlier start left: %w", err)
+	}
+	return os.RemoveAll(s.bundle(id))
 }
 
 // streams says where the process's input comes from and its output goes to.

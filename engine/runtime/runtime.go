@@ -161,6 +161,11 @@ func (r *Runtime) Close() { r.server.Stop() }
 // Shim is the runtime's name in container records: the absolute path of the shim.
 func (r *Runtime) Shim() string { return r.cfg.Shim }
 
+// Bundles is the folder below which each task of this runtime has its bundle.
+func (r *Runtime) Bundles() string {
+	return filepath.Join(r.cfg.State, "io.containerd.runtime.v2.task", Namespace)
+}
+
 // RuncOptions are the shim's options for a container.
 func (r *Runtime) RuncOptions() *runcoptions.Options {
 	return &runcoptions.Options{BinaryName: r.cfg.Runc, Root: filepath.Join(r.cfg.State, "runc")}
