@@ -54,9 +54,11 @@ func (e *Engine) pullRefs(ctx context.Context, req *api.PullRequest, emit func(a
 		return err
 	}
 	v := &verb{Engine: e, emit: func(ev api.Event) { _ = emit(ev) }}
+	o := v.pullOptions(req.Host)
+	o.Force = req.Policy == "always"
 	var errs []error
 	for _, ref := range req.Refs {
-		_, err := e.images.Pull(ctx, ref, v.pullOptions(req.Host))
+		_, err := e.images.Pull(ctx, ref, o)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)

@@ -170,6 +170,7 @@ func (s *Session) withContainer(id string, f func(*container.Container) error) e
 
 func (s *Session) pull(ctx context.Context, do plan.PullImage) error {
 	o := s.Pull
+	o.Force = do.Always
 	if do.Platform != "" {
 		o.Platform = do.Platform
 	}

@@ -6,6 +6,7 @@ package observe
 import (
 	"context"
 	"slices"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -28,7 +29,7 @@ type Host struct {
 // Project reads all that belongs to a project by its labels, and what p names beside that (external networks,
 // images). p is nil where the user has no files.
 func (h Host) Project(ctx context.Context, name string, p *project.Project) (plan.Observed, error) {
-	o := plan.Observed{Project: name, Images: map[string]string{}}
+	o := plan.Observed{Project: name, Images: map[string]string{}, ImageAges: map[string]time.Duration{}}
 	for _, c := range h.Containers.List(func(c *container.Container) bool { return c.Project == name }) {
 		o.Containers = append(o.Containers, Container(c))
 	}
@@ -59,6 +60,7 @@ func (h Host) Project(ctx context.Context, name string, p *project.Project) (pla
 		switch {
 		case err == nil:
 			o.Images[s.Image] = img.Digest.String()
+			o.ImageAges[s.Image] = time.Since(img.Checked)
 		case !errdefs.IsNotFound(err):
 			return o, err
 		}
