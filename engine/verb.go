@@ -172,9 +172,12 @@ func serviceOf(a plan.Action) string {
 }
 
 func (v *verb) pullOptions(h api.ClientHost) image.PullOptions {
-	return image.PullOptions{Platform: h.Platform, Credentials: h.DockerConfig, Progress: func(p image.Progress) {
-		v.emit(api.Event{Kind: api.KindPull, Pull: &api.PullEvent{Ref: p.Ref, Layer: p.Layer, Status: p.Status, Current: p.Current, Total: p.Total}})
-	}}
+	return image.PullOptions{Platform: h.Platform, Credentials: h.DockerConfig, Progress: v.progress}
+}
+
+// progress passes on how far an image is.
+func (v *verb) progress(p image.Progress) {
+	v.emit(api.Event{Kind: api.KindPull, Pull: &api.PullEvent{Ref: p.Ref, Layer: p.Layer, Status: p.Status, Current: p.Current, Total: p.Total}})
 }
 
 // joinClose adds what closing a verb gave to its error.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 
 	"google.golang.org/grpc"
 )
@@ -46,6 +47,17 @@ type Server interface {
 	// ImageLoad reads an archive from the Stdin frames and answers with a Names event.
 	ImageLoad(Stream) error
 	ImageSave(context.Context, *ImageSaveRequest, func(*Frame) error) error
+	Push(context.Context, *PushRequest, func(Event) error) error
+	Login(context.Context, *LoginRequest) (*LoginResponse, error)
+	ImageInspect(context.Context, *ImageRequest) (*ImageInspectResponse, error)
+	ImageHistory(context.Context, *ImageRequest) (*ImageHistoryResponse, error)
+	ImagePrune(context.Context, *ImagePruneRequest) (*ImagePruneResponse, error)
+	// VolumePrune removes anonymous volumes that no container has.
+	VolumePrune(context.Context, *Empty) (*VolumePruneResponse, error)
+	DiskUsage(context.Context, *Empty) (*DiskUsageResponse, error)
+	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
+	// Export sends a tar archive in the Stdout frames.
+	Export(context.Context, *ExportRequest, func(*Frame) error) error
 }
 
 // Register adds the service to a gRPC server; RegisterCodec must have been called. wrap turns
@@ -67,6 +79,13 @@ func description(wrap func(error) *Error) *grpc.ServiceDesc {
 		unary("Images", wrap, Server.Images),
 		unary("ImageTag", wrap, Server.ImageTag),
 		unary("ImageRemove", wrap, Server.ImageRemove),
+		unary("Login", wrap, Server.Login),
+		unary("ImageInspect", wrap, Server.ImageInspect),
+		unary("ImageHistory", wrap, Server.ImageHistory),
+		unary("ImagePrune", wrap, Server.ImagePrune),
+		unary("VolumePrune", wrap, Server.VolumePrune),
+		unary("DiskUsage", wrap, Server.DiskUsage),
+		unary("Commit", wrap, Server.Commit),
 	}
 	d.Streams = []grpc.StreamDesc{
 		serverStream("Up", wrap, byValue(Server.Up)),
@@ -77,6 +96,8 @@ func description(wrap func(error) *Error) *grpc.ServiceDesc {
 		serverStream("Events", wrap, byValue(Server.Events)),
 		serverStream("Wait", wrap, byValue(Server.Wait)),
 		serverStream("ImageSave", wrap, Server.ImageSave),
+		serverStream("Push", wrap, byValue(Server.Push)),
+		serverStream("Export", wrap, Server.Export),
 		twoWay("Exec", wrap, Server.Exec),
 		twoWay("Run", wrap, Server.Run),
 		twoWay("ImageLoad", wrap, Server.ImageLoad),
@@ -116,13 +137,20 @@ func byValue[Q, R any](f func(Server, context.Context, *Q, func(R) error) error)
 	}
 }
 
+// serverStream hands on one message at a time, whoever sends it: gRPC allows no two at once on a stream, and the layers of
+// several images tell of their progress side by side.
 func serverStream[Q, R any](name string, wrap func(error) *Error, f func(Server, context.Context, *Q, func(*R) error) error) grpc.StreamDesc {
 	return grpc.StreamDesc{StreamName: name, ServerStreams: true, Handler: func(srv any, s grpc.ServerStream) error {
 		q := new(Q)
 		if err := s.RecvMsg(q); err != nil {
 			return err
 		}
-		return toStatus(f(srv.(Server), s.Context(), q, func(r *R) error { return s.SendMsg(r) }), wrap)
+		var one sync.Mutex
+		return toStatus(f(srv.(Server), s.Context(), q, func(r *R) error {
+			one.Lock()
+			defer one.Unlock()
+			return s.SendMsg(r)
+		}), wrap)
 	}}
 }
 

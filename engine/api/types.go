@@ -82,13 +82,14 @@ const (
 	KindOrphans   = "orphans"   // containers that no service stands for
 	KindQuestion  = "question"  // loss of data that wants to be approved
 	KindContainer = "container" // of the Events call
+	KindPushed    = "pushed"    // an image is in its registry
 	KindReady     = "ready"     // of the Events call: nothing is missed from now on
 )
 
 // Event is one thing that happened while a verb ran, or (Events call) on the engine.
 type Event struct {
 	Time time.Time
-	// Kind: "step" (progress of a plan's step), "pull" (progress of an image), "plan" (a dry run's answer),
+	// Kind: "step" (progress of a plan's step), "pull" (progress of an image), "pushed", "plan" (a dry run's answer),
 	// "verdict", "notice", "warning", "orphans", "question", "container" (Events call).
 	Kind string
 	Step *StepEvent `json:",omitempty"`
@@ -100,6 +101,7 @@ type Event struct {
 	Key       string          `json:",omitempty"` // question
 	Names     []string        `json:",omitempty"` // orphans
 	Container *ContainerEvent `json:",omitempty"`
+	Pushed    *PushedEvent    `json:",omitempty"`
 }
 
 // Step is a step of a plan as shown by a dry run.
@@ -120,11 +122,11 @@ type StepEvent struct {
 	Elapsed time.Duration
 }
 
-// PullEvent is the progress of one layer of one image; Layer "" is the image itself.
+// PullEvent is the progress of one layer of one image on its way from or to a registry; Layer "" is the image itself.
 type PullEvent struct {
 	Ref            string
 	Layer          string
-	Status         string // "resolving", "downloading", "extracting", "done", "exists", "error"
+	Status         string // "resolving", "downloading", "extracting", "uploading", "mounted", "done", "exists", "error"
 	Current, Total int64
 }
 

@@ -251,3 +251,51 @@ func (c *Client) ImageSave(ctx context.Context, q *api.ImageSaveRequest, w io.Wr
 		return err
 	})
 }
+
+// Push sends images to their registries.
+func (c *Client) Push(ctx context.Context, q *api.PushRequest, f func(api.Event)) error {
+	return receive(ctx, c, "Push", q, events(f))
+}
+
+// Login shows a user's secret to a registry.
+func (c *Client) Login(ctx context.Context, q *api.LoginRequest) (*api.LoginResponse, error) {
+	return call[api.LoginRequest, api.LoginResponse](ctx, c, "Login", q)
+}
+
+// ImageInspect describes an image.
+func (c *Client) ImageInspect(ctx context.Context, q *api.ImageRequest) (*api.ImageInspectResponse, error) {
+	return call[api.ImageRequest, api.ImageInspectResponse](ctx, c, "ImageInspect", q)
+}
+
+// ImageHistory lists how an image was made.
+func (c *Client) ImageHistory(ctx context.Context, q *api.ImageRequest) (*api.ImageHistoryResponse, error) {
+	return call[api.ImageRequest, api.ImageHistoryResponse](ctx, c, "ImageHistory", q)
+}
+
+// ImagePrune removes images that no container needs.
+func (c *Client) ImagePrune(ctx context.Context, q *api.ImagePruneRequest) (*api.ImagePruneResponse, error) {
+	return call[api.ImagePruneRequest, api.ImagePruneResponse](ctx, c, "ImagePrune", q)
+}
+
+// VolumePrune removes anonymous volumes that no container has.
+func (c *Client) VolumePrune(ctx context.Context) (*api.VolumePruneResponse, error) {
+	return call[api.Empty, api.VolumePruneResponse](ctx, c, "VolumePrune", &api.Empty{})
+}
+
+// DiskUsage measures images, containers and volumes.
+func (c *Client) DiskUsage(ctx context.Context) (*api.DiskUsageResponse, error) {
+	return call[api.Empty, api.DiskUsageResponse](ctx, c, "DiskUsage", &api.Empty{})
+}
+
+// Commit makes an image of a container.
+func (c *Client) Commit(ctx context.Context, q *api.CommitRequest) (*api.CommitResponse, error) {
+	return call[api.CommitRequest, api.CommitResponse](ctx, c, "Commit", q)
+}
+
+// Export writes a container's file system to w, as a tar archive.
+func (c *Client) Export(ctx context.Context, q *api.ExportRequest, w io.Writer) error {
+	return receive(ctx, c, "Export", q, func(f *api.Frame) error {
+		_, err := w.Write(f.Stdout)
+		return err
+	})
+}
