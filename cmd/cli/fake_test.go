@@ -46,6 +46,9 @@ type fakeEngine struct {
 	running    int
 	saved      string
 	loaded     string
+	token      string // that a registry gives for a login
+	history    []api.ImageStep
+	usage      api.DiskUsageResponse
 }
 
 func (f *fakeEngine) note(q any) {
@@ -238,6 +241,56 @@ func (f *fakeEngine) ImageLoad(_ context.Context, r io.Reader) (*api.ImageLoadRe
 }
 
 func (f *fakeEngine) ImageSave(_ context.Context, q *api.ImageSaveRequest, w io.Writer) error {
+	f.note(q)
+	if f.err != nil {
+		return f.err
+	}
+	_, err := io.WriteString(w, f.saved)
+	return err
+}
+
+func (f *fakeEngine) Push(_ context.Context, q *api.PushRequest, report func(api.Event)) error {
+	f.note(q)
+	return f.verb(report)
+}
+
+func (f *fakeEngine) Login(_ context.Context, q *api.LoginRequest) (*api.LoginResponse, error) {
+	f.note(q)
+	return &api.LoginResponse{Host: q.Host, IdentityToken: f.token}, f.err
+}
+
+func (f *fakeEngine) ImageInspect(_ context.Context, q *api.ImageRequest) (*api.ImageInspectResponse, error) {
+	f.note(q)
+	if q.Ref == "gone" {
+		return nil, &api.Error{Class: api.ClassNotFound, Message: `image "gone" is not here`}
+	}
+	return &api.ImageInspectResponse{Image: []byte(`{"Id":"sha256:12","RepoTags":["` + q.Ref + `:latest"],"Config":{"Cmd":["a","<b>"]}}`)}, f.err
+}
+
+func (f *fakeEngine) ImageHistory(_ context.Context, q *api.ImageRequest) (*api.ImageHistoryResponse, error) {
+	f.note(q)
+	return &api.ImageHistoryResponse{Steps: f.history}, f.err
+}
+
+func (f *fakeEngine) ImagePrune(_ context.Context, q *api.ImagePruneRequest) (*api.ImagePruneResponse, error) {
+	f.note(q)
+	return &api.ImagePruneResponse{Untagged: []string{"old:1"}, Deleted: []string{"sha256:12"}, Reclaimed: 2500000}, f.err
+}
+
+func (f *fakeEngine) VolumePrune(context.Context) (*api.VolumePruneResponse, error) {
+	return &api.VolumePruneResponse{Removed: []string{"0abc"}, Reclaimed: 500000}, f.err
+}
+
+func (f *fakeEngine) DiskUsage(context.Context) (*api.DiskUsageResponse, error) {
+	return &f.usage, f.err
+}
+
+func (f *fakeEngine) Commit(_ context.Context, q *api.CommitRequest) (*api.CommitResponse, error) {
+	f.note(q)
+	return &api.CommitResponse{ID: "sha256:99", Container: "shop-db-1"}, f.err
+}
+
+func (f *fakeEngine) Export(_ context.Context, q *api.ExportRequest, w io.Writer) error {
 	f.note(q)
 	if f.err != nil {
 		return f.err

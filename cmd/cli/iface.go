@@ -31,6 +31,15 @@ type Engine interface {
 	ImageRemove(context.Context, *api.ImageRemoveRequest) (*api.ImageRemoveResponse, error)
 	ImageLoad(context.Context, io.Reader) (*api.ImageLoadResponse, error)
 	ImageSave(context.Context, *api.ImageSaveRequest, io.Writer) error
+	Push(context.Context, *api.PushRequest, func(api.Event)) error
+	Login(context.Context, *api.LoginRequest) (*api.LoginResponse, error)
+	ImageInspect(context.Context, *api.ImageRequest) (*api.ImageInspectResponse, error)
+	ImageHistory(context.Context, *api.ImageRequest) (*api.ImageHistoryResponse, error)
+	ImagePrune(context.Context, *api.ImagePruneRequest) (*api.ImagePruneResponse, error)
+	VolumePrune(context.Context) (*api.VolumePruneResponse, error)
+	DiskUsage(context.Context) (*api.DiskUsageResponse, error)
+	Commit(context.Context, *api.CommitRequest) (*api.CommitResponse, error)
+	Export(context.Context, *api.ExportRequest, io.Writer) error
 	Close() error
 }
 

@@ -26,7 +26,8 @@ func newImageCommand(a *app) *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newImageLsCommand(a), newImageLoadCommand(a), newImageSaveCommand(a), newImageRmCommand(a), newImageTagCommand(a), newImagePullCommand(a))
+	cmd.AddCommand(newImageLsCommand(a), newImageLoadCommand(a), newImageSaveCommand(a), newImageRmCommand(a), newImageTagCommand(a), newImagePullCommand(a),
+		newImagePushCommand(a), newImageInspectCommand(a), newImageHistoryCommand(a), newImagePruneCommand(a))
 	return cmd
 }
 
@@ -207,17 +208,21 @@ func runImageSave(ctx context.Context, o imageSaveOptions, e Engine, u *ui.UI) e
 		}
 		return e.ImageSave(ctx, q, u.Out())
 	}
-	// Under its own name only when it is complete.
-	f, err := os.CreateTemp(filepath.Dir(o.output), ".berth-save-*")
+	return writeWhole("image save", o.output, func(w io.Writer) error { return e.ImageSave(ctx, q, w) })
+}
+
+// writeWhole writes a file that has its name only when it is complete. verb is for messages.
+func writeWhole(verb, path string, write func(io.Writer) error) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".berth-save-*")
 	if err != nil {
-		return fmt.Errorf("image save: %w", err)
+		return fmt.Errorf("%s: %w", verb, err)
 	}
-	err = e.ImageSave(ctx, q, f)
+	err = write(f)
 	if cerr := f.Close(); err == nil {
 		err = cerr
 	}
 	if err == nil {
-		err = os.Rename(f.Name(), o.output)
+		err = os.Rename(f.Name(), path)
 	}
 	if err != nil {
 		_ = os.Remove(f.Name())

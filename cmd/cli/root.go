@@ -70,8 +70,10 @@ func newRootCommand(a *app) *cobra.Command {
 		newUpCommand(a), newDownCommand(a), newStartCommand(a), newStopCommand(a), newRestartCommand(a), newKillCommand(a),
 		newPauseCommand(a), newUnpauseCommand(a), newRmCommand(a), newCreateCommand(a), newScaleCommand(a), newRunCommand(a),
 		newExecCommand(a), newAttachCommand(a), newPsCommand(a), newLogsCommand(a), newTopCommand(a), newPortCommand(a), newImagesCommand(a),
-		newPullCommand(a), newConfigCommand(a), newVolumesCommand(a), newWaitCommand(a), newEventsCommand(a), newPlanCommand(a))
-	add(root, "other", newLsCommand(a), newImageCommand(a), newEngineCommand(a), newVersionCommand(a))
+		newPullCommand(a), newPushCommand(a), newConfigCommand(a), newVolumesCommand(a), newWaitCommand(a), newEventsCommand(a), newPlanCommand(a),
+		newCommitCommand(a), newExportCommand(a))
+	add(root, "other", newLsCommand(a), newImageCommand(a), newLoginCommand(a), newLogoutCommand(a), newSystemCommand(a), newEngineCommand(a),
+		newVersionCommand(a))
 	root.SetHelpCommand(newHelpCommand())
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")

@@ -54,10 +54,17 @@ func Save(folder, registry string, login Login) (helper string, err error) {
 	if login.IdentityToken != "" {
 		auth.Password = ""
 	}
-	if err := file.GetCredentialsStore(key).Store(auth); err != nil {
+	helper = helperOf(file, key)
+	if helper != "" {
+		err = file.GetCredentialsStore(key).Store(auth)
+	} else { // the library's own store for this writes advice to standard error
+		file.AuthConfigs[key] = auth
+		err = file.Save()
+	}
+	if err != nil {
 		return "", fmt.Errorf("save the login to %q: %w", registry, err)
 	}
-	return helperOf(file, key), nil
+	return helper, nil
 }
 
 // Remove forgets the login to a registry. The error is errdefs.ErrNotFound if there is none.

@@ -69,7 +69,11 @@ func (c *classic) pull(p *api.PullEvent) {
 	case "error":
 		c.close("pull "+p.Ref, false)
 	default:
-		c.open("pull "+p.Ref, "Pulling", p.Ref)
+		word := "Pulling"
+		if c.options.Operation == "push" {
+			word = "Pushing"
+		}
+		c.open("pull "+p.Ref, word, p.Ref)
 	}
 }
 

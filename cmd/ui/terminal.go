@@ -41,3 +41,19 @@ func (u *UI) Raw() (restore func(), err error) {
 	}
 	return func() { _ = term.RestoreTerminal(f.Fd(), before) }, nil
 }
+
+// hide stops the terminal from showing what is typed; show has it do so again. Where In is no terminal nothing happens.
+func (u *UI) hide() (show func(), err error) {
+	f, ok := u.cfg.In.(*os.File)
+	if !ok || !u.cfg.InTTY {
+		return func() {}, nil
+	}
+	before, err := term.SaveState(f.Fd())
+	if err != nil {
+		return nil, err
+	}
+	if err := term.DisableEcho(f.Fd(), before); err != nil {
+		return nil, err
+	}
+	return func() { _ = term.RestoreTerminal(f.Fd(), before) }, nil
+}

@@ -32,7 +32,9 @@ type translator struct {
 	// restart: stop and start are one "Restarting".
 	restart bool
 	// ups: what is kept runs.
-	ups       bool
+	ups bool
+	// pushes: images go to their registries.
+	pushes    bool
 	replaced  map[string]bool // objects that are replaced
 	byService map[string][]string
 	created   map[string]bool
@@ -40,7 +42,7 @@ type translator struct {
 
 func newTranslator(o ProgressOptions) *translator {
 	return &translator{
-		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(),
+		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(), pushes: o.Operation == "push",
 		replaced: map[string]bool{}, byService: map[string][]string{}, created: map[string]bool{},
 	}
 }
@@ -50,6 +52,9 @@ func (t *translator) translate(e api.Event) []update {
 	case e.Step != nil:
 		return t.step(e.Step, e.Time)
 	case e.Pull != nil:
+		if t.pushes {
+			return []update{push(e.Pull, e.Time)}
+		}
 		return []update{pull(e.Pull, e.Time)}
 	case e.Verdict != nil:
 		return t.verdict(e.Verdict, e.Time)
@@ -236,6 +241,33 @@ func pull(p *api.PullEvent, at time.Time) update {
 	}
 	if !layer && u.state == working {
 		u.text, u.current, u.total = "Pulling", 0, 0
+	}
+	return u
+}
+
+func push(p *api.PullEvent, at time.Time) update {
+	if p.Layer == "" {
+		u := update{id: "Image " + p.Ref, text: "Pushing", at: at}
+		switch p.Status {
+		case "done", "exists":
+			u.state, u.text = done, "Pushed"
+		case "error":
+			u.state, u.text = failed, "Error"
+		}
+		return u
+	}
+	u := update{id: shortLayer(p.Layer), parent: "Image " + p.Ref, text: "Waiting", current: p.Current, total: p.Total, at: at}
+	switch p.Status {
+	case "uploading":
+		u.text = "Pushing"
+	case "done":
+		u.state, u.text = done, "Pushed"
+	case "exists":
+		u.state, u.text = done, "Already exists"
+	case "mounted":
+		u.state, u.text = done, "Mounted"
+	case "error":
+		u.state, u.text = failed, "Error"
 	}
 	return u
 }
