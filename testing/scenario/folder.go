@@ -54,6 +54,12 @@ func (s *Scenario) Must(args ...string) Result {
 	return s.base().Must(args...)
 }
 
+// Refused runs a command outside of any project, which must fail with code 1 and a message that has all of these texts.
+func (s *Scenario) Refused(args []string, texts ...string) Result {
+	s.Helper()
+	return s.base().Refused(args, texts...)
+}
+
 // Write writes a file of the project; an empty text removes it.
 func (f *Folder) Write(name, text string) {
 	f.s.Helper()

@@ -13,6 +13,7 @@ import (
 
 	"berth/engine/client"
 	"berth/testing/host"
+	"berth/testing/registry"
 )
 
 // Scenario is one test's berth: an engine of its own, in a network of its own.
@@ -130,6 +131,14 @@ func splice(c net.Conn, address string) {
 		_ = to.(*net.TCPConn).CloseWrite()
 	}()
 	_, _ = io.Copy(c, to)
+}
+
+// Registry runs a registry of the scenario's own, on loopback in its network.
+func (s *Scenario) Registry(options ...registry.Option) *registry.Registry {
+	s.Helper()
+	r := registry.Start(s.T, options...)
+	s.forward(r.Addr)
+	return r
 }
 
 // RealImages makes these applications' images (see testing/images) available as those of docker.io.
