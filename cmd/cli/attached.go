@@ -81,7 +81,7 @@ func (s *session) run(ctx context.Context) error {
 		return err
 	}
 	s.follow(ctx)
-	err := approving(s.ui, s.o.yes,
+	err := approving(ctx, s.ui, s.o.yes,
 		func(a answers, report func(api.Event)) error {
 			s.request.Approved, s.request.Declined = a.approved, a.declined
 			return s.engine.Up(s.upCtx, s.request, report)

@@ -45,7 +45,7 @@ func runImagePrune(ctx context.Context, o imagePruneOptions, e Engine, u *ui.UI)
 	if o.all {
 		what = "all images that no container needs"
 	}
-	if ok, err := agreed(u, o.force, "This will remove "+what+"."); !ok {
+	if ok, err := agreed(ctx, u, o.force, "This will remove "+what+"."); !ok {
 		return err
 	}
 	r, err := e.ImagePrune(ctx, q)
@@ -59,14 +59,14 @@ func runImagePrune(ctx context.Context, o imagePruneOptions, e Engine, u *ui.UI)
 }
 
 // agreed asks before something is removed. Where nobody can be asked, only force is a yes.
-func agreed(u *ui.UI, force bool, what string) (bool, error) {
+func agreed(ctx context.Context, u *ui.UI, force bool, what string) (bool, error) {
 	if force {
 		return true, nil
 	}
 	if !u.CanAsk() {
 		return false, &ui.Problem{Text: strings.TrimSuffix(what, ".") + "; there is no terminal to ask at", Way: "give -f to agree"}
 	}
-	return u.Ask(what + " Continue?")
+	return u.Ask(ctx, what+" Continue?")
 }
 
 func printPruned(u *ui.UI, r *api.ImagePruneResponse) error {

@@ -95,7 +95,7 @@ func (o *loginOptions) complete(ctx context.Context, u *ui.UI) error {
 	}
 	var err error
 	if o.user == "" {
-		if o.user, err = u.AskText("Username:"); err != nil {
+		if o.user, err = u.AskText(ctx, "Username:"); err != nil {
 			return err
 		}
 	}

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -199,5 +200,22 @@ func TestCommitAndExport(t *testing.T) {
 	s.tty = true
 	if r := s.run("export", "db"); r.code != 1 || !strings.Contains(r.err.String(), "hint:") {
 		t.Errorf("on a terminal: %d %q", r.code, r.err)
+	}
+}
+
+func TestCtrlCGivesAQuestionUp(t *testing.T) {
+	for line, question := range map[string]string{"login": "Username: ", "login -u ada": "Password: ", "image prune": "[y/N] ", "system prune": "[y/N] "} {
+		s := newShell(t, "")
+		s.env = []string{"DOCKER_CONFIG=" + s.dir}
+		s.signals = make(chan os.Signal, 1)
+		in, typed := io.Pipe()
+		s.tty, s.in = true, in
+		r, wait := s.begin(strings.Fields(line)...)
+		until(t, r.err, question)
+		s.signals <- interrupt
+		if code := wait(); code != 130 {
+			t.Errorf("%s: exit code %d, %q", line, code, r.err)
+		}
+		typed.Close()
 	}
 }

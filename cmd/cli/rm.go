@@ -69,7 +69,7 @@ func runRm(ctx context.Context, o rmOptions, e Engine, u *ui.UI) error {
 		if !u.CanAsk() {
 			return &ui.Problem{Text: "rm: there is no terminal to ask on", Way: "give -f to remove without a question"}
 		}
-		if yes, err := u.Ask("Are you sure?"); err != nil || !yes {
+		if yes, err := u.Ask(ctx, "Are you sure?"); err != nil || !yes {
 			return err
 		}
 	}

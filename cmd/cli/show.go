@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -23,7 +24,7 @@ func show(u *ui.UI, o ui.ProgressOptions, dryRun bool, verb func(func(api.Event)
 }
 
 // approving runs a verb, and once more with the approval of what it asked. Questions are about loss of data.
-func approving(u *ui.UI, yes bool, verb func(a answers, report func(api.Event)) error, run func(func(func(api.Event)) error) error) error {
+func approving(ctx context.Context, u *ui.UI, yes bool, verb func(a answers, report func(api.Event)) error, run func(func(func(api.Event)) error) error) error {
 	var given answers
 	for {
 		var questions []api.Event
@@ -39,7 +40,7 @@ func approving(u *ui.UI, yes bool, verb func(a answers, report func(api.Event)) 
 		if len(questions) == 0 {
 			return err
 		}
-		if err := given.ask(u, yes, questions); err != nil {
+		if err := given.ask(ctx, u, yes, questions); err != nil {
 			return err
 		}
 	}
@@ -48,7 +49,7 @@ func approving(u *ui.UI, yes bool, verb func(a answers, report func(api.Event)) 
 // answers are the keys of questions, by what the user said.
 type answers struct{ approved, declined []string }
 
-func (a *answers) ask(u *ui.UI, yes bool, questions []api.Event) error {
+func (a *answers) ask(ctx context.Context, u *ui.UI, yes bool, questions []api.Event) error {
 	for _, q := range questions {
 		if slices.Contains(a.approved, q.Key) || slices.Contains(a.declined, q.Key) {
 			return fmt.Errorf("the engine asks again: %s", q.Text)
@@ -59,7 +60,7 @@ func (a *answers) ask(u *ui.UI, yes bool, questions []api.Event) error {
 				return &ui.Problem{Text: q.Text, Way: "give -y to agree; the data will be lost"}
 			}
 			var err error
-			if ok, err = u.Ask(q.Text); err != nil {
+			if ok, err = u.Ask(ctx, q.Text); err != nil {
 				return err
 			}
 		}

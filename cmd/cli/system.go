@@ -194,7 +194,7 @@ func runSystemPrune(ctx context.Context, o systemPruneOptions, e Engine, u *ui.U
 	if o.volumes {
 		what += ", and anonymous volumes with what is in them"
 	}
-	if ok, err := agreed(u, o.force, what+"."); !ok {
+	if ok, err := agreed(ctx, u, o.force, what+"."); !ok {
 		return err
 	}
 	var freed int64

@@ -247,7 +247,7 @@ func bringUp(ctx context.Context, o *upOptions, q *api.UpRequest, e Engine, u *u
 		p.Operation = "create"
 	}
 	p.HideLayers, p.NoStart = o.quietPull, o.noStart
-	return approving(u, o.yes,
+	return approving(ctx, u, o.yes,
 		func(a answers, report func(api.Event)) error {
 			q.Approved, q.Declined = a.approved, a.declined
 			return e.Up(ctx, q, report)

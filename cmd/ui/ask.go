@@ -14,9 +14,9 @@ func (u *UI) CanAsk() bool {
 	return u.cfg.InTTY && u.cfg.ErrTTY && u.cfg.Progress != ModeJSON && u.cfg.Progress != ModeQuiet
 }
 
-// Ask puts a yes-or-no question. Anything but y or yes is no.
-func (u *UI) Ask(question string) (bool, error) {
-	answer, err := u.AskText(strings.TrimSpace(question) + " [y/N]")
+// Ask puts a yes-or-no question. Anything but y or yes is no. A question is given up when ctx ends.
+func (u *UI) Ask(ctx context.Context, question string) (bool, error) {
+	answer, err := u.AskText(ctx, strings.TrimSpace(question)+" [y/N]")
 	switch strings.ToLower(answer) {
 	case "y", "yes":
 		return true, nil
@@ -25,49 +25,50 @@ func (u *UI) Ask(question string) (bool, error) {
 }
 
 // AskText asks for a line.
-func (u *UI) AskText(question string) (string, error) {
+func (u *UI) AskText(ctx context.Context, question string) (string, error) {
 	fmt.Fprintf(u.cfg.Err, "%s ", question)
-	line, err := u.line()
+	line, err := u.line(ctx)
+	if ctx.Err() != nil {
+		fmt.Fprintln(u.cfg.Err)
+	}
 	return strings.TrimSpace(line), err
 }
 
-// AskSecret asks for a line that is not shown while it is typed. Ending ctx gives the terminal its echo back, and the
-// answer up.
+// AskSecret asks for a line that is not shown while it is typed.
 func (u *UI) AskSecret(ctx context.Context, question string) (string, error) {
 	show, err := u.hide()
 	if err != nil {
 		return "", err
 	}
 	fmt.Fprintf(u.cfg.Err, "%s ", question)
+	line, err := u.line(ctx)
+	show()
+	fmt.Fprintln(u.cfg.Err)
+	return strings.TrimRight(line, "\r\n"), err
+}
+
+// line reads what the user types, up to its end; the end of input ends it too. Reading can't be broken off: when ctx ends,
+// it is left alone, and no further question can be answered.
+func (u *UI) line(ctx context.Context) (string, error) {
+	if u.in == nil {
+		u.in = bufio.NewReader(u.cfg.In)
+	}
 	type answer struct {
 		line string
 		err  error
 	}
 	got := make(chan answer, 1)
 	go func() { // ends with the line, or with the process
-		line, err := u.line()
+		line, err := u.in.ReadString('\n')
 		got <- answer{line, err}
-	}()
-	defer func() {
-		show()
-		fmt.Fprintln(u.cfg.Err)
 	}()
 	select {
 	case a := <-got:
-		return strings.TrimRight(a.line, "\r\n"), a.err
+		if errors.Is(a.err, io.EOF) {
+			a.err = nil
+		}
+		return a.line, a.err
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}
-}
-
-// line reads what the user types, up to its end; the end of input ends it too.
-func (u *UI) line() (string, error) {
-	if u.in == nil {
-		u.in = bufio.NewReader(u.cfg.In)
-	}
-	line, err := u.in.ReadString('\n')
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
-	return line, err
 }
