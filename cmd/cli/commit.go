@@ -23,8 +23,9 @@ type commitOptions struct {
 func newCommitCommand(a *app) *cobra.Command {
 	var o commitOptions
 	cmd := &cobra.Command{
-		Use:   "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
-		Short: "Make an image of a service's container",
+		Use:     "commit [OPTIONS] SERVICE [REPOSITORY[:TAG]]",
+		PreRunE: a.noDryRun,
+		Short:   "Make an image of a service's container",
 		Long: "Make an image of a service's container: its image, and what was changed in its file system since; volumes are not in it.\n" +
 			"What the service sets (command, environment, user ...) is in the image's configuration: mind secrets in variables.",
 		Args: cobra.MatchAll(needArgs(1, "which service?"), cobra.MaximumNArgs(2)),

@@ -109,10 +109,11 @@ type imageLoadOptions struct {
 func newImageLoadCommand(a *app) *cobra.Command {
 	var o imageLoadOptions
 	cmd := &cobra.Command{
-		Use:   "load [OPTIONS] [FILE]",
-		Short: "Load images from an archive",
-		Long:  "Load images from an archive, of docker save or in the OCI layout, packed or not; from standard input without a file.",
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "load [OPTIONS] [FILE]",
+		PreRunE: a.noDryRun,
+		Short:   "Load images from an archive",
+		Long:    "Load images from an archive, of docker save or in the OCI layout, packed or not; from standard input without a file.",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				o.input = args[0]
@@ -239,6 +240,7 @@ func newImageRmCommand(a *app) *cobra.Command {
 	var o imageRmOptions
 	cmd := &cobra.Command{
 		Use:     "rm [OPTIONS] IMAGE...",
+		PreRunE: a.noDryRun,
 		Aliases: []string{"remove"},
 		Short:   "Remove images",
 		Args:    needArgs(1, "which image?"),
@@ -272,9 +274,10 @@ func runImageRm(ctx context.Context, o imageRmOptions, e Engine, u *ui.UI) error
 
 func newImageTagCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "tag IMAGE NAME",
-		Short: "Give an image a further name",
-		Args:  needArgs(2, "which image, and which name?"),
+		Use:     "tag IMAGE NAME",
+		PreRunE: a.noDryRun,
+		Short:   "Give an image a further name",
+		Args:    needArgs(2, "which image, and which name?"),
 		RunE: a.onEngine(func(ctx context.Context, e Engine, args []string) error {
 			return e.ImageTag(ctx, &api.ImageTagRequest{Source: args[0], Target: args[1]})
 		}),

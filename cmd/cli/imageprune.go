@@ -21,10 +21,11 @@ type imagePruneOptions struct {
 func newImagePruneCommand(a *app) *cobra.Command {
 	var o imagePruneOptions
 	cmd := &cobra.Command{
-		Use:   "prune [OPTIONS]",
-		Short: "Remove images that no container needs",
-		Long:  "Remove images without a name that no container needs; with --all those with a name as well.\nWhat a container was made from stays, whether it runs or not.",
-		Args:  noArgs,
+		Use:     "prune [OPTIONS]",
+		PreRunE: a.noDryRun,
+		Short:   "Remove images that no container needs",
+		Long:    "Remove images without a name that no container needs; with --all those with a name as well.\nWhat a container was made from stays, whether it runs or not.",
+		Args:    noArgs,
 		RunE: a.onEngine(func(ctx context.Context, e Engine, _ []string) error {
 			return runImagePrune(ctx, o, e, a.ui)
 		}),

@@ -28,8 +28,9 @@ type loginOptions struct {
 func newLoginCommand(a *app) *cobra.Command {
 	var o loginOptions
 	cmd := &cobra.Command{
-		Use:   "login [OPTIONS] [REGISTRY]",
-		Short: "Log in to a registry",
+		Use:     "login [OPTIONS] [REGISTRY]",
+		PreRunE: a.noDryRun,
+		Short:   "Log in to a registry",
 		Long: "Log in to a registry; without a name, to Docker Hub. The login is checked, and kept in Docker's configuration\n" +
 			"(DOCKER_CONFIG, else ~/.docker): in config.json, or by the credential helper that it names.",
 		Args: cobra.MaximumNArgs(1),
@@ -122,10 +123,11 @@ func runLogin(ctx context.Context, o loginOptions, e Engine, u *ui.UI) error {
 
 func newLogoutCommand(a *app) *cobra.Command {
 	return &cobra.Command{
-		Use:   "logout [REGISTRY]",
-		Short: "Forget the login to a registry",
-		Long:  "Forget the login to a registry; without a name, to Docker Hub.",
-		Args:  cobra.MaximumNArgs(1),
+		Use:     "logout [REGISTRY]",
+		PreRunE: a.noDryRun,
+		Short:   "Forget the login to a registry",
+		Long:    "Forget the login to a registry; without a name, to Docker Hub.",
+		Args:    cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			folder, err := a.credentialsFolder()
 			if err != nil {

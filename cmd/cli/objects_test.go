@@ -219,3 +219,14 @@ func TestCtrlCGivesAQuestionUp(t *testing.T) {
 		typed.Close()
 	}
 }
+
+func TestADryRunChangesNothing(t *testing.T) {
+	s := newShell(t, currentFile)
+	for _, line := range []string{
+		"image prune -af", "system prune -af", "image rm x", "image tag x y", "image load", "commit db", "login -u a -p b", "logout",
+	} {
+		if r := s.run(append([]string{"--dry-run"}, strings.Fields(line)...)...); r.code != 1 || !strings.Contains(r.err.String(), "nothing was changed") {
+			t.Errorf("%s: %d %q", line, r.code, r.err)
+		}
+	}
+}

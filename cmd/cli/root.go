@@ -245,6 +245,14 @@ func needArgs(n int, what string) cobra.PositionalArgs {
 	}
 }
 
+// noDryRun refuses --dry-run for a command that has none, rather than to change something all the same.
+func (a *app) noDryRun(cmd *cobra.Command, _ []string) error {
+	if a.flags.dryRun {
+		return &ui.Problem{Text: cmd.CommandPath() + " can't show beforehand what it would do", Way: "leave out --dry-run; nothing was changed"}
+	}
+	return nil
+}
+
 func noArgs(cmd *cobra.Command, args []string) error {
 	if len(args) > 0 {
 		return &ui.Problem{Text: fmt.Sprintf("%s: takes no argument, got %q", cmd.Name(), args[0]), Way: "see " + cmd.CommandPath() + " --help"}

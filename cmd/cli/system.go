@@ -165,8 +165,9 @@ type systemPruneOptions struct {
 func newSystemPruneCommand(a *app) *cobra.Command {
 	var o systemPruneOptions
 	cmd := &cobra.Command{
-		Use:   "prune [OPTIONS]",
-		Short: "Remove what no container needs",
+		Use:     "prune [OPTIONS]",
+		PreRunE: a.noDryRun,
+		Short:   "Remove what no container needs",
 		Long: "Remove images without a name that no container needs; with --all those with a name as well, and with --volumes anonymous volumes.\n" +
 			"Containers, also stopped ones, and volumes with a name stay: berth down removes those of a project.",
 		Args: noArgs,
