@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -131,11 +132,14 @@ func (e *Engine) VolumePrune(ctx context.Context, _ *api.Empty) (*api.VolumePrun
 	return resp, nil
 }
 
-// pruneVolume removes one volume unless a container has it, or gets it just now: it waits for who works on its project.
+// pruneVolume removes one volume unless a container has it, or may get it just now: where a verb works on its project, it
+// is left for the next time.
 func (e *Engine) pruneVolume(ctx context.Context, project, name, path string, resp *api.VolumePruneResponse) error {
-	release, err := e.locks.acquire(ctx, project, "system prune", nil)
+	try, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	release, err := e.locks.acquire(try, project, "system prune", func(string, time.Time) { giveUp() })
 	if err != nil {
-		return err
+		return ctx.Err()
 	}
 	defer release()
 	used := e.containers.List(func(c *container.Container) bool { return hasVolume(c, name) })

@@ -264,7 +264,7 @@ func (f *fakeEngine) ImageInspect(_ context.Context, q *api.ImageRequest) (*api.
 	if q.Ref == "gone" {
 		return nil, &api.Error{Class: api.ClassNotFound, Message: `image "gone" is not here`}
 	}
-	return &api.ImageInspectResponse{Image: []byte(`{"Id":"sha256:12","RepoTags":["` + q.Ref + `:latest"],"Config":{"Cmd":["a","<b>"]}}`)}, f.err
+	return &api.ImageInspectResponse{Image: []byte(`{"Id":"sha256:12","RepoTags":["` + q.Ref + `:latest"],"Size":123456789,"Config":{"Cmd":["a","<b>"]}}`)}, f.err
 }
 
 func (f *fakeEngine) ImageHistory(_ context.Context, q *api.ImageRequest) (*api.ImageHistoryResponse, error) {

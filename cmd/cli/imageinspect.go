@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,7 +47,9 @@ func runImageInspect(ctx context.Context, o imageInspectOptions, e Engine, u *ui
 			continue
 		}
 		var one row
-		if err := json.Unmarshal(r.Image, &one); err != nil {
+		dec := json.NewDecoder(bytes.NewReader(r.Image))
+		dec.UseNumber() // a template is to show 123456789, not 1.23456789e+08
+		if err := dec.Decode(&one); err != nil {
 			return fmt.Errorf("read what the engine says of image %q: %w", ref, err)
 		}
 		l.rows = append(l.rows, one)

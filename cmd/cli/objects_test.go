@@ -112,7 +112,7 @@ func TestALoginThatCannotBe(t *testing.T) {
 
 func TestImagesAreInspected(t *testing.T) {
 	s := newShell(t, "")
-	expect(t, s.run("image", "inspect", "-f", "{{.Id}} {{json .Config.Cmd}}", "hello"), 0, "sha256:12 [\"a\",\"<b>\"]\n", "")
+	expect(t, s.run("image", "inspect", "-f", "{{.Id}} {{.Size}} {{json .Config.Cmd}}", "hello"), 0, "sha256:12 123456789 [\"a\",\"<b>\"]\n", "")
 	r := s.run("image", "inspect", "hello", "gone")
 	var list []struct{ RepoTags []string }
 	if err := json.Unmarshal([]byte(r.out.String()), &list); err != nil || len(list) != 1 || list[0].RepoTags[0] != "hello:latest" || r.code != 1 {

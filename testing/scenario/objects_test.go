@@ -118,6 +118,9 @@ func TestImagesAsObjects(t *testing.T) {
 	}
 	f.Must("start")
 	f.Must("down", "-t", "1")
+	if gone := s.Must("system", "prune", "-f", "--volumes").Stdout; !strings.Contains(gone, "Deleted volume: ") {
+		t.Errorf("the anonymous volume that down left: %s", gone)
+	}
 	if gone := s.Must("image", "prune", "-a", "-f").Stdout; !strings.Contains(gone, "Untagged: probe:latest\n") {
 		t.Errorf("prune after down: %s", gone)
 	}
