@@ -37,6 +37,7 @@ type service struct {
 type taskState struct {
 	stdout, stderr string  // as the engine gave them
 	output         *output // nil: containerd's own
+	first          firstProcess
 }
 
 // RegisterTTRPC puts the service on the shim's socket.
@@ -85,6 +86,7 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 	if err != nil {
 		return nil, err
 	}
+	t.first.open(resp.Pid, spec.ownPIDs())
 	if err := t.output.start(); err != nil {
 		s.log.Error("no log is kept", "error", err)
 	}
@@ -107,6 +109,7 @@ func (s *service) admit(id string, t *taskState) error {
 
 func (s *service) dismiss(id string, t *taskState) {
 	t.output.close()
+	t.first.close()
 	s.mu.Lock()
 	delete(s.tasks, id)
 	none := len(s.tasks) == 0

@@ -39,3 +39,13 @@ func (s bundleSpec) netns() string {
 	}
 	return ""
 }
+
+// ownPIDs says that the container has a PID namespace of its own, whose processes all end with the first one.
+func (s bundleSpec) ownPIDs() bool {
+	for _, n := range s.Linux.Namespaces {
+		if n.Type == "pid" {
+			return n.Path == ""
+		}
+	}
+	return false
+}
