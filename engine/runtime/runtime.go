@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
@@ -96,9 +97,12 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 		Type: plugins.GRPCPlugin,
 		ID:   "berth",
 		Requires: []plugin.Type{
-			plugins.EventPlugin, plugins.LeasePlugin, plugins.MountManagerPlugin, plugins.ServicePlugin,
+			plugins.EventPlugin, plugins.LeasePlugin, plugins.MountManagerPlugin, plugins.ServicePlugin, plugins.SnapshotPlugin,
 		},
 		InitFn: func(ic *plugin.InitContext) (any, error) {
+			if err := dropAbandoned(ic, rt.Snapshotter); err != nil {
+				return nil, err
+			}
 			c, err := client.New("", client.WithDefaultNamespace(Namespace), client.WithServices(services(ic)...),
 				client.WithDefaultRuntime(cfg.Shim))
 			if err != nil {
@@ -128,6 +132,23 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 	}
 	rt.server = srv
 	return rt, nil
+}
+
+// dropAbandoned removes folders of snapshots that are in no record: an engine that was killed between making the folder and
+// recording it left one, and the number that it is named by is the next to be given out.
+func dropAbandoned(ic *plugin.InitContext, snapshotter string) error {
+	i, err := ic.GetByID(plugins.SnapshotPlugin, snapshotter)
+	if err != nil {
+		return err
+	}
+	c, ok := i.(snapshots.Cleaner)
+	if !ok {
+		return nil
+	}
+	if err := c.Cleanup(namespaces.WithNamespace(ic.Context, Namespace)); err != nil {
+		return fmt.Errorf("remove what a killed engine left of snapshots: %w", err)
+	}
+	return nil
 }
 
 // Serve opens the socket.
