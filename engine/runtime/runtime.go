@@ -18,6 +18,7 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
@@ -145,7 +146,11 @@ func dropAbandoned(ic *plugin.InitContext, snapshotter string) error {
 	if !ok {
 		return nil
 	}
-	if err := c.Cleanup(namespaces.WithNamespace(ic.Context, Namespace)); err != nil {
+	err = c.Cleanup(namespaces.WithNamespace(ic.Context, Namespace))
+	if errdefs.IsNotFound(err) { // there has been no snapshot yet, so there is no book of them
+		return nil
+	}
+	if err != nil {
 		return fmt.Errorf("remove what a killed engine left of snapshots: %w", err)
 	}
 	return nil
