@@ -66,6 +66,9 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 	if open := unanswered(p.Questions, req.Declined); len(open) > 0 {
 		return v.ask(open)
 	}
+	if err := v.session.Check(ctx, created(p)); err != nil {
+		return err
+	}
 	v.announce(p)
 	v.session.AnonymousRenewed = req.RenewAnonVolumes
 	wanted := "running"
@@ -85,6 +88,17 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 		return err
 	}
 	return v.run(ctx, p)
+}
+
+// created names the services that a plan makes containers of.
+func created(p plan.Plan) []string {
+	var out []string
+	for _, s := range p.Steps {
+		if c, ok := s.Do.(plan.CreateContainer); ok && !slices.Contains(out, c.Slot.Service) {
+			out = append(out, c.Slot.Service)
+		}
+	}
+	return out
 }
 
 // unanswered are the questions that were not answered with no; those answered with yes the plan doesn't ask again. A plan

@@ -174,7 +174,7 @@ func (d *down) removeResource(kind, name string, a Action, attached func(*Contai
 		why := "still in use by " + strings.Join(staying, ", ")
 		d.plan.Verdicts = append(d.plan.Verdicts, Verdict{Object: kind + " " + name, Outcome: OutcomeKeep, Why: why})
 		if len(d.pol.Services) == 0 {
-			d.notice(fmt.Sprintf("%s %q is %s", kind, name, why))
+			d.notice(fmt.Sprintf("%s %q is %s; take them down as well with --remove-orphans", kind, name, why))
 		}
 	default:
 		why := "asked for"
