@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// processes are those of an engine: its folders are in their command line or environment, or they live
-// in a mount namespace that has mounts of the engine's (the containers).
+// processes are those of an engine: its folders are in their command line or environment, or their root is a mount
+// from there (the containers).
 func processes(s Scope) ([]string, error) {
 	own, err := os.Readlink("/proc/self/ns/mnt")
 	if err != nil {
@@ -48,11 +48,23 @@ func belongs(pid int, ownMounts string, s Scope) string {
 	if ns, err := os.Readlink(filepath.Join(dir, "ns/mnt")); err != nil || ns == ownMounts {
 		return ""
 	}
-	text, _ := os.ReadFile(filepath.Join(dir, "mountinfo"))
-	if s.Root != "" && bytes.Contains(text, []byte(s.Root+"/")) {
-		return "it has mounts from " + s.Root
+	if s.Root != "" && strings.Contains(rootMount(dir), s.Root+"/") {
+		return "its root is from " + s.Root
 	}
 	return ""
+}
+
+// rootMount is the line of a process's mount table that is about its root. Other lines don't tell whose it is: a mount
+// namespace begins as a copy of the host's, with everybody's mounts.
+func rootMount(dir string) string {
+	text, _ := os.ReadFile(filepath.Join(dir, "mountinfo"))
+	root := ""
+	for line := range strings.Lines(string(text)) {
+		if fields := strings.Fields(line); len(fields) > 4 && fields[4] == "/" {
+			root = line // the last one covers those before
+		}
+	}
+	return root
 }
 
 func commandOf(pid int) string {
