@@ -37,7 +37,9 @@ func (s *Scenario) Reboot() {
 	s.Helper()
 	// The engine first: it would bring back what is killed before it.
 	s.kill(func(program string) bool { return program == "berthd" })
-	s.kill(func(string) bool { return true })
+	if containers := s.kill(func(program string) bool { return program != "berth-shim" }); containers == 0 {
+		s.Fatal("no process of a container was found")
+	}
 	s.Eventually("all processes are gone", func() error {
 		if s.kill(func(string) bool { return true }) > 0 {
 			return errStillThere
