@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"berth/engine/api"
+	"berth/graph"
 	"berth/graph/plan"
 	"berth/netplan"
 	"berth/netplan/cni"
@@ -145,11 +146,21 @@ func (v *verb) checkPorts(ctx context.Context, req *api.UpRequest) error {
 	if req.NoStart {
 		return nil
 	}
-	var claims []cni.Claim
-	for name, svc := range v.project.Services {
-		if len(req.Services) > 0 && !slices.Contains(req.Services, name) {
-			continue
+	names := req.Services
+	if len(names) == 0 {
+		names = v.project.ServiceNames()
+	} else if !req.NoDeps {
+		g, err := graph.Build(v.project)
+		if err != nil {
+			return err
 		}
+		if names, err = g.Closure(names...); err != nil {
+			return err
+		}
+	}
+	var claims []cni.Claim
+	for _, name := range names {
+		svc := v.project.Services[name]
 		if mode, _ := netplan.Mode(svc); mode == "host" || mode == "none" || mode == "service" || mode == "container" {
 			continue
 		}
