@@ -121,7 +121,7 @@ func (s *source) readEnvFiles(o Options, files []string) error {
 			s.notes = append(s.notes, Notice{Text: fmt.Sprintf("%s can't be read and is left out: permission denied", path)})
 			return nil
 		case err != nil || info.IsDir():
-			return nil
+			return nil //nolint:nilerr // there is none
 		}
 		paths = []string{path}
 	}

@@ -24,7 +24,7 @@ func (in *input) interpolate(lo *loader.Options) {
 // quiet notes a "yes" that stands for true, where compose-go would log it.
 func (in *input) quiet(cast interpolation.Cast) interpolation.Cast {
 	return func(value string) (any, error) {
-		plain := ""
+		var plain string
 		switch strings.ToLower(value) {
 		case "y", "yes", "on":
 			plain = "true"

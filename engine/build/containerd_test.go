@@ -48,12 +48,7 @@ type containerdHost struct {
 	db     *metadata.DB
 }
 
-// newHost builds the plugins as containerd's server does; the services are the ones that the engine has.
-func newHost(t testing.TB) *containerdHost {
-	t.Helper()
-	return newHostIn(t, t.TempDir())
-}
-
+// newHostIn builds the plugins as containerd's server does; the services are the ones that the engine has.
 func newHostIn(t testing.TB, root string) *containerdHost {
 	t.Helper()
 	if err := log.SetLevel("fatal"); err != nil {
@@ -121,35 +116,6 @@ func (h *containerdHost) collect() {
 	if _, err := h.db.GarbageCollect(h.ctx); err != nil {
 		h.t.Fatalf("collect garbage: %v", err)
 	}
-}
-
-// remains lists all that is in the stores.
-func (h *containerdHost) remains(snapshotter string) (list []string) {
-	h.t.Helper()
-	add := func(kind, name string) { list = append(list, kind+" "+name) }
-	err := h.client.ContentStore().Walk(h.ctx, func(i content.Info) error { add("content", i.Digest.String()); return nil })
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	statuses, err := h.client.ContentStore().ListStatuses(h.ctx)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, s := range statuses {
-		add("ingest", s.Ref)
-	}
-	err = h.client.SnapshotService(snapshotter).Walk(h.ctx, func(_ context.Context, i snapshots.Info) error { add("snapshot", i.Name); return nil })
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	ls, err := h.client.LeasesService().List(h.ctx)
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	for _, l := range ls {
-		add("lease", l.ID)
-	}
-	return list
 }
 
 // within mounts a snapshot and has f look at it.

@@ -445,9 +445,7 @@ func attach(r *rand.Rand, p *project.Project, have *plan.Observed, svc types.Ser
 			c.Volumes = append(c.Volumes, p.Volumes[m.Source].Name)
 		}
 	}
-	for _, on := range keys(svc.DependsOn) {
-		c.Needs = append(c.Needs, on)
-	}
+	c.Needs = append(c.Needs, keys(svc.DependsOn)...)
 	c.Needs = append(c.Needs, svc.Links...)
 	slices.Sort(c.Needs)
 	for _, mode := range append([]string{svc.NetworkMode, svc.Pid}, svc.VolumesFrom...) {

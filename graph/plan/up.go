@@ -83,7 +83,6 @@ type service struct {
 	surplus  []*surplus
 	replaced bool // a slot is
 	restarts bool // kept containers are restarted, as a dependency is replaced or restarted
-	whyStart string
 }
 
 // slot is the verdict on a place that stays, or is new.

@@ -69,7 +69,7 @@ func (u *udp) receive() {
 		n, from, err := u.conn.ReadFromUDPAddrPort(*buf)
 		if err == nil {
 			if c := u.way(from); c != nil {
-				c.Write((*buf)[:n])
+				_, _ = c.Write((*buf)[:n]) // as UDP has it: what can't be passed on is lost
 			}
 		}
 		u.buffers.Put(buf)
@@ -97,7 +97,7 @@ func (u *udp) way(from netip.AddrPort) *net.UDPConn {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if c := u.back[from]; c != nil {
-		c.SetReadDeadline(time.Now().Add(idle))
+		_ = c.SetReadDeadline(time.Now().Add(idle))
 		return c
 	}
 	if u.closed || len(u.back) >= senders {
@@ -107,7 +107,7 @@ func (u *udp) way(from netip.AddrPort) *net.UDPConn {
 	if err != nil {
 		return nil
 	}
-	c.SetReadDeadline(time.Now().Add(idle))
+	_ = c.SetReadDeadline(time.Now().Add(idle))
 	u.back[from] = c
 	u.running.Go(func() { u.answer(from, c) })
 	return c
@@ -119,8 +119,8 @@ func (u *udp) answer(to netip.AddrPort, c *net.UDPConn) {
 		buf := u.buffers.Get().(*[]byte)
 		n, err := c.Read(*buf)
 		if err == nil {
-			u.conn.WriteToUDPAddrPort((*buf)[:n], to)
-			c.SetReadDeadline(time.Now().Add(idle))
+			_, _ = u.conn.WriteToUDPAddrPort((*buf)[:n], to)
+			_ = c.SetReadDeadline(time.Now().Add(idle))
 		}
 		u.buffers.Put(buf)
 		if errors.Is(err, net.ErrClosed) {

@@ -118,7 +118,8 @@ func TestCheck(t *testing.T) {
 
 func TestNearest(t *testing.T) {
 	known := []string{"ports", "expose", "image", "environment", "env_file"}
-	for name, want := range map[string]string{"porst": "ports", "port": "ports", "Image": "image", "enviroment": "environment",
+	for name, want := range map[string]string{"porst": "ports", "port": "ports", "Image": "image", "enviroment": "environment", //nolint:misspell // it is what is suggested for
+
 		"env-file": "env_file", "foo": "", "x": "", "exposed": "expose"} {
 		if got := tree.Nearest(name, known); got != want {
 			t.Errorf("Nearest(%q) = %q, want %q", name, got, want)

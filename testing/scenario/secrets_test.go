@@ -46,7 +46,7 @@ secrets:
 		}
 		err := filepath.WalkDir(s.Root, func(path string, d fs.DirEntry, err error) error {
 			if err != nil || !d.Type().IsRegular() {
-				return nil // it went away meanwhile
+				return nil //nolint:nilerr // it went away meanwhile
 			}
 			text, err := os.ReadFile(path)
 			if err == nil && bytes.Contains(text, []byte("9d1f2c")) {

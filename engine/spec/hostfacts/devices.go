@@ -56,7 +56,7 @@ func Devices(path string) ([]specs.LinuxDevice, error) {
 		}
 		d, err := oci.DeviceFromPath(at)
 		if err != nil {
-			return nil // it went away
+			return nil //nolint:nilerr // it went away
 		}
 		d.Path = path + strings.TrimPrefix(at, real)
 		all = append(all, *d)
@@ -86,5 +86,5 @@ func BlockDevice(path string) ([2]int64, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFBLK {
 		return [2]int64{}, fmt.Errorf("%q is no block device", path)
 	}
-	return [2]int64{int64(unix.Major(uint64(st.Rdev))), int64(unix.Minor(uint64(st.Rdev)))}, nil
+	return [2]int64{int64(unix.Major(st.Rdev)), int64(unix.Minor(st.Rdev))}, nil
 }

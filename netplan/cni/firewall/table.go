@@ -92,7 +92,7 @@ func (t *Table) flush() error {
 	if dialErr != nil {
 		return errors.Join(err, dialErr)
 	}
-	t.conn.CloseLasting()
+	_ = t.conn.CloseLasting()
 	t.conn = conn
 	return err
 }
