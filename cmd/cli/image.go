@@ -259,17 +259,7 @@ func runImageRm(ctx context.Context, o imageRmOptions, e Engine, u *ui.UI) error
 	if err != nil {
 		return err
 	}
-	for _, name := range r.Untagged {
-		if err := u.Printf("Untagged: %s\n", name); err != nil {
-			return err
-		}
-	}
-	for _, id := range r.Deleted {
-		if err := u.Printf("Deleted: %s\n", id); err != nil {
-			return err
-		}
-	}
-	return nil
+	return printRemoved(u, r.Untagged, r.Deleted)
 }
 
 func newImageTagCommand(a *app) *cobra.Command {

@@ -53,7 +53,7 @@ func runImagePrune(ctx context.Context, o imagePruneOptions, e Engine, u *ui.UI)
 	if err != nil {
 		return err
 	}
-	if err := printPruned(u, r); err != nil {
+	if err := printRemoved(u, r.Untagged, r.Deleted); err != nil {
 		return err
 	}
 	return u.Printf("Total reclaimed space: %s\n", ui.HumanSize(r.Reclaimed))
@@ -70,13 +70,14 @@ func agreed(ctx context.Context, u *ui.UI, force bool, what string) (bool, error
 	return u.Ask(ctx, what+" Continue?")
 }
 
-func printPruned(u *ui.UI, r *api.ImagePruneResponse) error {
-	for _, name := range r.Untagged {
+// printRemoved lists the names and images that are gone.
+func printRemoved(u *ui.UI, untagged, deleted []string) error {
+	for _, name := range untagged {
 		if err := u.Printf("Untagged: %s\n", name); err != nil {
 			return err
 		}
 	}
-	for _, id := range r.Deleted {
+	for _, id := range deleted {
 		if err := u.Printf("Deleted: %s\n", id); err != nil {
 			return err
 		}

@@ -215,7 +215,7 @@ func runSystemPrune(ctx context.Context, o systemPruneOptions, e Engine, u *ui.U
 	if err != nil {
 		return err
 	}
-	if err := printPruned(u, r); err != nil {
+	if err := printRemoved(u, r.Untagged, r.Deleted); err != nil {
 		return err
 	}
 	return u.Printf("Total reclaimed space: %s\n", ui.HumanSize(freed+r.Reclaimed))

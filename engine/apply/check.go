@@ -43,6 +43,9 @@ func (s *Session) checkSpec(ctx context.Context, name string) error {
 	if svc.SecurityOpt, err = withProfiles(svc, s.Project.WorkingDir); err != nil {
 		return err
 	}
+	for _, n := range volumes.Notices(svc) {
+		s.Warn(n.Key, n.Text)
+	}
 	proc := spec.Merge(svc, specImage(img))
 	if len(svc.VolumesFrom) == 0 {
 		if _, err := volumes.Mounts(s.Project, project.Slot{Service: name, Number: 1}, volumes.Inputs{ImageVolumes: proc.Volumes}); err != nil {

@@ -1,7 +1,7 @@
 // Package health probes containers and tells whether they are healthy.
 //
 // It owns the meaning of a health check's times and the clock of the probes. It knows nothing of containerd: what runs
-// a probe is an interface. Entry points: FromCompose reads a check; Begin and Next are the decision, two pure
+// a probe is an interface. Entry points: Begin and Next are the decision, two pure
 // functions; Monitor carries it out. Invariants: a container has at most one probe under way, and none after Stop has
 // returned; a container that is only waiting for its next probe costs a timer.
 //
@@ -18,8 +18,6 @@ package health
 import (
 	"fmt"
 	"time"
-
-	"github.com/compose-spec/compose-go/v2/types"
 )
 
 // Status is the health of a container, in docker's words.
@@ -50,27 +48,6 @@ const (
 	firstQuick = 50 * time.Millisecond
 	lastQuick  = time.Second
 )
-
-// FromCompose gives the check of a service, which engine/spec has merged with that of the image. It is not ok if
-// there is none: no test, "NONE", or disable: true.
-func FromCompose(hc *types.HealthCheckConfig) (Config, bool) {
-	if hc == nil || hc.Disable || len(hc.Test) == 0 || hc.Test[0] == "NONE" {
-		return Config{}, false
-	}
-	c := Config{Test: hc.Test}
-	for _, f := range []struct {
-		from *types.Duration
-		to   *time.Duration
-	}{{hc.Interval, &c.Interval}, {hc.Timeout, &c.Timeout}, {hc.StartPeriod, &c.StartPeriod}, {hc.StartInterval, &c.StartInterval}} {
-		if f.from != nil {
-			*f.to = time.Duration(*f.from)
-		}
-	}
-	if hc.Retries != nil {
-		c.Retries = int(min(*hc.Retries, 1<<30))
-	}
-	return c, true
-}
 
 // Command gives what is run in the container: the arguments themselves for CMD, with shell in front for CMD-SHELL;
 // shell is the image's, or nil for /bin/sh -c.

@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/compose-spec/compose-go/v2/types"
-
 	"berth/engine/health"
 )
 
@@ -153,31 +151,6 @@ func TestTheLogKeepsFiveResultsAndOldStatesStay(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("after %d results the log has %v, want %v", i+1, got, want)
 		}
-	}
-}
-
-func TestChecksOfAComposeFile(t *testing.T) {
-	interval, period, retries := types.Duration(5*time.Second), types.Duration(time.Minute), uint64(7)
-	tests := []struct {
-		name string
-		hc   *types.HealthCheckConfig
-		want health.Config
-		ok   bool
-	}{
-		{"none", nil, health.Config{}, false},
-		{"disabled", &types.HealthCheckConfig{Test: []string{"CMD", "x"}, Disable: true}, health.Config{}, false},
-		{"NONE", &types.HealthCheckConfig{Test: []string{"NONE"}}, health.Config{}, false},
-		{"times without a test", &types.HealthCheckConfig{Interval: &interval}, health.Config{}, false},
-		{"all of it", &types.HealthCheckConfig{Test: []string{"CMD", "x"}, Interval: &interval, Timeout: &interval, StartPeriod: &period, StartInterval: &interval, Retries: &retries},
-			health.Config{Test: []string{"CMD", "x"}, Interval: 5 * time.Second, Timeout: 5 * time.Second, StartPeriod: time.Minute, StartInterval: 5 * time.Second, Retries: 7}, true},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			got, ok := health.FromCompose(test.hc)
-			if ok != test.ok || fmt.Sprint(got) != fmt.Sprint(test.want) {
-				t.Errorf("%+v, %v, want %+v, %v", got, ok, test.want, test.ok)
-			}
-		})
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/image"
+	hosttest "berth/testing/host"
 	"berth/testing/registry"
 )
 
@@ -136,9 +137,7 @@ func TestACommitThatFailsLeavesNothing(t *testing.T) {
 }
 
 func TestACommitOnAFullDiskIsReportedAndGivenBack(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: a small file system")
-	}
+	hosttest.Require(t, hosttest.Root)
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=8m"); err != nil {
 		t.Fatal(err)

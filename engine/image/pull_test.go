@@ -11,14 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/image"
+	hosttest "berth/testing/host"
 	"berth/testing/registry"
 )
 
 func newStore(t testing.TB, h *host, r *registry.Registry) *image.Store {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: overlay mounts")
-	}
+	hosttest.Require(t, hosttest.Root)
 	cfg := image.Config{Client: h.client, Snapshotter: "overlayfs"}
 	if r != nil {
 		cfg.HostsDir = r.HostsDir(t)

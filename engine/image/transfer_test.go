@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/image"
+	hosttest "berth/testing/host"
 	"berth/testing/registry"
 )
 
@@ -328,9 +328,7 @@ func TestManyLayersAreUnpackedInTheirOrder(t *testing.T) {
 }
 
 func TestAFullDiskIsReportedAndGivenBack(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: a small file system")
-	}
+	hosttest.Require(t, hosttest.Root)
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
 		t.Fatal(err)

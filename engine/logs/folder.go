@@ -62,11 +62,3 @@ func Size(dir string) (int64, error) {
 	}
 	return total, nil
 }
-
-// Remove deletes a log; it may be repeated. Readers that hold it read on to its end.
-func Remove(dir string) error {
-	if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("remove log %q: %w", dir, err)
-	}
-	return nil
-}

@@ -523,9 +523,6 @@ func TestALogThatIsNotThereIsEmpty(t *testing.T) {
 	if n, err := logs.Size(dir); n != 0 || err != nil {
 		t.Error(n, err)
 	}
-	if err := logs.Remove(dir); err != nil {
-		t.Error(err)
-	}
 }
 
 func TestAReadWithoutFollowEndsBesideAWriterThatDoesNot(t *testing.T) {
