@@ -253,8 +253,8 @@ func (e *Engine) Top(ctx context.Context, req *api.ProjectSelector) (*api.TopRes
 			continue
 		}
 		titles, rows, err := e.containers.Top(ctx, c)
-		if errdefs.IsNotFound(err) {
-			continue
+		if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) {
+			continue // it has just ended
 		}
 		if err != nil {
 			return nil, fmt.Errorf("list the processes of container %q: %w", c.Name, err)

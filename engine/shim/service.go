@@ -158,8 +158,9 @@ func (s *service) State(ctx context.Context, r *taskapi.StateRequest) (*taskapi.
 	return resp, nil
 }
 
-// Pids lists a container's processes. For one that has exited it is an error: an engine that is starting takes an
-// empty list for a task that never was, and would throw the exit status away.
+// Pids lists a container's processes. For one that has none it is an error, whether its exit is known here already or
+// has just happened: an engine that is starting takes an empty list for a task that never was, and would throw the exit
+// status away.
 func (s *service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.PidsResponse, error) {
 	s.link.engineIsHere()
 	state, err := s.TTRPCTaskService.State(ctx, &taskapi.StateRequest{ID: r.ID})
@@ -169,7 +170,11 @@ func (s *service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.Pi
 	if state.Status == task.Status_STOPPED {
 		return nil, errgrpc.ToGRPCf(errdefs.ErrFailedPrecondition, "container %s does not run", r.ID)
 	}
-	return s.TTRPCTaskService.Pids(ctx, r)
+	resp, err := s.TTRPCTaskService.Pids(ctx, r)
+	if err == nil && len(resp.Processes) == 0 || errdefs.IsNotFound(errgrpc.ToNative(err)) {
+		return nil, errgrpc.ToGRPCf(errdefs.ErrFailedPrecondition, "container %s has no process", r.ID)
+	}
+	return resp, err
 }
 
 // Connect is the first that an engine calls after it has started.
