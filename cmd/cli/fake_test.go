@@ -254,6 +254,16 @@ func (f *fakeEngine) Push(_ context.Context, q *api.PushRequest, report func(api
 	return f.verb(report)
 }
 
+func (f *fakeEngine) Build(_ context.Context, q *api.BuildRequest, report func(api.Event)) error {
+	f.note(q)
+	return f.verb(report)
+}
+
+func (f *fakeEngine) BuildPrune(_ context.Context, q *api.BuildPruneRequest) (*api.BuildPruneResponse, error) {
+	f.note(q)
+	return &api.BuildPruneResponse{Reclaimed: 1500000}, f.err
+}
+
 func (f *fakeEngine) Login(_ context.Context, q *api.LoginRequest) (*api.LoginResponse, error) {
 	f.note(q)
 	return &api.LoginResponse{Host: q.Host, IdentityToken: f.token}, f.err

@@ -32,6 +32,8 @@ type Engine interface {
 	ImageLoad(context.Context, io.Reader) (*api.ImageLoadResponse, error)
 	ImageSave(context.Context, *api.ImageSaveRequest, io.Writer) error
 	Push(context.Context, *api.PushRequest, func(api.Event)) error
+	Build(context.Context, *api.BuildRequest, func(api.Event)) error
+	BuildPrune(context.Context, *api.BuildPruneRequest) (*api.BuildPruneResponse, error)
 	Login(context.Context, *api.LoginRequest) (*api.LoginResponse, error)
 	ImageInspect(context.Context, *api.ImageRequest) (*api.ImageInspectResponse, error)
 	ImageHistory(context.Context, *api.ImageRequest) (*api.ImageHistoryResponse, error)

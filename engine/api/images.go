@@ -71,6 +71,7 @@ type DiskUsageResponse struct {
 	ImagesTotal, Other int64
 	Containers         []ContainerUsage
 	Volumes            []VolumeUsage
+	BuildCache         BuildCacheUsage
 }
 
 // ImageUsage is of one image with all its names; Shared is used by other images too.

@@ -48,6 +48,8 @@ type Server interface {
 	ImageLoad(Stream) error
 	ImageSave(context.Context, *ImageSaveRequest, func(*Frame) error) error
 	Push(context.Context, *PushRequest, func(Event) error) error
+	Build(context.Context, *BuildRequest, func(Event) error) error
+	BuildPrune(context.Context, *BuildPruneRequest) (*BuildPruneResponse, error)
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
 	ImageInspect(context.Context, *ImageRequest) (*ImageInspectResponse, error)
 	ImageHistory(context.Context, *ImageRequest) (*ImageHistoryResponse, error)
@@ -84,6 +86,7 @@ func description(wrap func(error) *Error) *grpc.ServiceDesc {
 		unary("ImageHistory", wrap, Server.ImageHistory),
 		unary("ImagePrune", wrap, Server.ImagePrune),
 		unary("VolumePrune", wrap, Server.VolumePrune),
+		unary("BuildPrune", wrap, Server.BuildPrune),
 		unary("DiskUsage", wrap, Server.DiskUsage),
 		unary("Commit", wrap, Server.Commit),
 	}
@@ -98,6 +101,7 @@ func description(wrap func(error) *Error) *grpc.ServiceDesc {
 		serverStream("ImageSave", wrap, Server.ImageSave),
 		serverStream("Push", wrap, byValue(Server.Push)),
 		serverStream("Export", wrap, Server.Export),
+		serverStream("Build", wrap, byValue(Server.Build)),
 		twoWay("Exec", wrap, Server.Exec),
 		twoWay("Run", wrap, Server.Run),
 		twoWay("ImageLoad", wrap, Server.ImageLoad),

@@ -19,7 +19,9 @@ type UpRequest struct {
 	ForceRecreate, NoRecreate            bool
 	AlwaysRecreateDeps, RenewAnonVolumes bool
 	RemoveOrphans, IgnoreOrphans         bool
-	Pull                                 string // "", "always", "missing", "never"
+	Pull                                 string // "", "always", "missing", "never", "build"
+	Build                                string // "": what is not there; "always", "never"
+	BuildOptions                         BuildOptions
 	Timeout                              *time.Duration
 	WaitTimeout                          time.Duration
 	Approved                             []string // keys of questions answered with yes
@@ -29,10 +31,13 @@ type UpRequest struct {
 	Host                                 ClientHost
 }
 
-// ClientHost is what the engine needs of the caller's environment: where registry credentials are.
+// ClientHost is what the engine needs of the caller's environment.
 type ClientHost struct {
 	DockerConfig string // folder of config.json
 	Platform     string // DOCKER_DEFAULT_PLATFORM
+	SSHAgent     string `json:",omitempty"` // SSH_AUTH_SOCK
+	// Stdin is the path of a file with what the caller's standard input had, for a build context "-".
+	Stdin string `json:",omitempty"`
 }
 
 type DownRequest struct {
@@ -83,15 +88,15 @@ const (
 	KindQuestion  = "question"  // loss of data that wants to be approved
 	KindContainer = "container" // of the Events call
 	KindPushed    = "pushed"    // an image is in its registry
+	KindBuild     = "build"     // progress of the build of an image
+	KindBuilt     = "built"     // an image was built
 	KindReady     = "ready"     // of the Events call: nothing is missed from now on
 )
 
 // Event is one thing that happened while a verb ran, or (Events call) on the engine.
 type Event struct {
 	Time time.Time
-	// Kind: "step" (progress of a plan's step), "pull" (progress of an image), "pushed", "plan" (a dry run's answer),
-	// "verdict", "notice", "warning", "orphans", "question", "container" (Events call).
-	Kind string
+	Kind string     // one of those above
 	Step *StepEvent `json:",omitempty"`
 	Pull *PullEvent `json:",omitempty"`
 	Plan []Step     `json:",omitempty"`
@@ -102,6 +107,8 @@ type Event struct {
 	Names     []string        `json:",omitempty"` // orphans
 	Container *ContainerEvent `json:",omitempty"`
 	Pushed    *PushedEvent    `json:",omitempty"`
+	Build     *BuildEvent     `json:",omitempty"`
+	Built     *BuiltEvent     `json:",omitempty"`
 }
 
 // Step is a step of a plan as shown by a dry run.

@@ -257,6 +257,16 @@ func (c *Client) Push(ctx context.Context, q *api.PushRequest, f func(api.Event)
 	return receive(ctx, c, "Push", q, events(f))
 }
 
+// Build makes images of services.
+func (c *Client) Build(ctx context.Context, q *api.BuildRequest, f func(api.Event)) error {
+	return receive(ctx, c, "Build", q, events(f))
+}
+
+// BuildPrune gives space of the build cache back.
+func (c *Client) BuildPrune(ctx context.Context, q *api.BuildPruneRequest) (*api.BuildPruneResponse, error) {
+	return call[api.BuildPruneRequest, api.BuildPruneResponse](ctx, c, "BuildPrune", q)
+}
+
 // Login shows a user's secret to a registry.
 func (c *Client) Login(ctx context.Context, q *api.LoginRequest) (*api.LoginResponse, error) {
 	return call[api.LoginRequest, api.LoginResponse](ctx, c, "Login", q)

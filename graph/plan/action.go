@@ -31,6 +31,15 @@ type PullImage struct {
 	Always   bool
 	// Optional: a failure is a warning, as the services can be built or the image is there.
 	Optional bool
+	// ElseBuilt: where the registry doesn't have it, it is built next.
+	ElseBuilt bool
+}
+
+// BuildImage builds Ref by the build section of Service. All of Services use it.
+type BuildImage struct {
+	Service  string
+	Ref      string
+	Services []string
 }
 
 // CreateNetwork makes the network with this key in the file.
@@ -130,6 +139,7 @@ type WaitFor struct {
 }
 
 func (PullImage) action()        {}
+func (BuildImage) action()       {}
 func (CreateNetwork) action()    {}
 func (RemoveNetwork) action()    {}
 func (CreateVolume) action()     {}
@@ -144,6 +154,7 @@ func (RemoveContainer) action()  {}
 func (WaitFor) action()          {}
 
 func (PullImage) Verb() string        { return "pull" }
+func (BuildImage) Verb() string       { return "build" }
 func (CreateNetwork) Verb() string    { return "create" }
 func (RemoveNetwork) Verb() string    { return "remove" }
 func (CreateVolume) Verb() string     { return "create" }
@@ -158,6 +169,7 @@ func (RemoveContainer) Verb() string  { return "remove" }
 func (WaitFor) Verb() string          { return "wait" }
 
 func (a PullImage) Object() string        { return "image " + a.Ref }
+func (a BuildImage) Object() string       { return "image " + a.Ref }
 func (a CreateNetwork) Object() string    { return "network " + a.Name }
 func (a RemoveNetwork) Object() string    { return "network " + a.Name }
 func (a CreateVolume) Object() string     { return "volume " + a.Name }

@@ -1,16 +1,39 @@
 package plan
 
-import "fmt"
+import (
+	"fmt"
+	"strings"
+)
 
-// BuildError says that a service has to be built, which berth can't do yet.
-type BuildError struct{ Service, Ref string }
-
-func (e *BuildError) Error() string {
-	return fmt.Sprintf("service %q: image %q is not present and cannot be built yet", e.Service, e.Ref)
+// NotBuiltError says that an image is missing that can only be built, and may not be or can't be.
+type NotBuiltError struct {
+	Service, Ref string
+	Forbidden    bool // by --no-build
 }
 
-func (e *BuildError) Hint() string {
-	return fmt.Sprintf("build it elsewhere and load it as %q: berth image load", e.Ref)
+func (e *NotBuiltError) Error() string {
+	if e.Forbidden {
+		return fmt.Sprintf("service %q: image %q is not present, and it may not be built (--no-build)", e.Service, e.Ref)
+	}
+	return fmt.Sprintf("service %q: image %q is not present, its pull policy is build, and there is no build section", e.Service, e.Ref)
+}
+
+func (e *NotBuiltError) Hint() string {
+	if e.Forbidden {
+		return "leave out --no-build, or build it first: berth build " + e.Service
+	}
+	return fmt.Sprintf("write services.%s.build, or take services.%s.pull_policy out of the file", e.Service, e.Service)
+}
+
+// BuildCycleError says that images are built from each other in a circle; Path begins and ends with the same service.
+type BuildCycleError struct{ Path []string }
+
+func (e *BuildCycleError) Error() string {
+	return "images are built from each other in a circle: " + strings.Join(e.Path, " -> ")
+}
+
+func (e *BuildCycleError) Hint() string {
+	return fmt.Sprintf("take one of the services out of build.additional_contexts of %q", e.Path[0])
 }
 
 // NeverPullError says that an image is missing that may not be pulled.

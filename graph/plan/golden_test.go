@@ -91,7 +91,7 @@ type policy struct {
 	IncludeDeps, IgnoreFailures, SkipMissing         bool
 	Recreate, RecreateDeps                           plan.Recreate
 	Approved                                         []string
-	Pull, Signal                                     string
+	Pull, Build, Signal                              string
 	Disabled                                         []string
 	Timeout                                          *time.Duration
 	Scale                                            map[string]int
@@ -185,7 +185,11 @@ func (in input) verb(t *testing.T, verb string) (plan.Plan, error) {
 			Timeout: y.Timeout, Approved: approved,
 		})
 	case "images":
-		return plan.Images(in.project, in.host, plan.ImagesPolicy{Services: y.Services, NoDeps: y.NoDeps, Pull: y.Pull})
+		return plan.Images(in.project, in.host, plan.ImagesPolicy{Services: y.Services, NoDeps: y.NoDeps, Pull: y.Pull, Build: y.Build})
+	case "builds":
+		return plan.Builds(in.project, in.host, plan.ImagesPolicy{Services: y.Services, NoDeps: y.NoDeps, Pull: y.Pull, Build: y.Build})
+	case "build":
+		return plan.Build(in.project, in.host, plan.BuildPolicy{Services: y.Services, IncludeDeps: y.IncludeDeps})
 	case "pull":
 		return plan.Pull(in.project, in.host, plan.PullPolicy{Services: y.Services, IncludeDeps: y.IncludeDeps, Policy: y.Pull, IgnoreFailures: y.IgnoreFailures})
 	case "down":

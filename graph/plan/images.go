@@ -17,7 +17,16 @@ type ImagesPolicy struct {
 	NoDeps   bool
 	// Pull overrides the services' pull_policy: "always", "missing", "never", "build"; "": it does not.
 	Pull string
+	// Build is BuildMissing, BuildAlways or BuildNever.
+	Build string
 }
+
+// When images of services with a build section are built.
+const (
+	BuildMissing = ""       // where they are not present and can't be pulled, and by pull_policy: build
+	BuildAlways  = "always" // even if they are present
+	BuildNever   = "never"
+)
 
 // PullPolicy is what the user asked of pull.
 type PullPolicy struct {
@@ -39,7 +48,7 @@ func Images(p *project.Project, have Observed, pol ImagesPolicy) (Plan, error) {
 		if svc.Provider != nil || svc.GetScale() == 0 {
 			continue
 		}
-		if err := w.ensure(p, have, name, pol.Pull); err != nil {
+		if err := w.ensure(p, have, name, pol); err != nil {
 			return Plan{}, err
 		}
 	}
@@ -75,48 +84,64 @@ func newImageWork() *imageWork {
 	return &imageWork{pulls: map[[2]string]*PullImage{}, whys: map[[2]string]string{}}
 }
 
-// ensure decides what must be done so that service name has its image.
-func (w *imageWork) ensure(p *project.Project, have Observed, name, override string) error {
+// ensure decides what must be fetched so that service name has its image; what is built instead is for Builds.
+func (w *imageWork) ensure(p *project.Project, have Observed, name string, pol ImagesPolicy) error {
 	svc := p.Services[name]
 	ref := ImageRef(p, name)
 	_, present := have.Images[ref]
-	if override != "" {
-		svc.PullPolicy = override
-	}
-	policy, age, err := svc.GetPullPolicy()
-	if err != nil {
-		return fmt.Errorf("services.%s.pull_policy: %w", name, err)
-	}
-	if svc.Image == "" || policy == types.PullPolicyBuild {
-		if !present {
-			return &BuildError{Service: name, Ref: ref}
+	if svc.Build != nil && (svc.Image == "" || pol.Build == BuildAlways) {
+		if present && pol.Build != BuildAlways {
+			w.keep(ref, "present")
 		}
-		w.keep(ref, "present; building is not done yet")
 		return nil
 	}
+	if pol.Pull != "" {
+		svc.PullPolicy = pol.Pull
+	}
+	policy, age, err := pullPolicy(svc, name)
+	if err != nil {
+		return err
+	}
+	built := svc.Build != nil && pol.Build != BuildNever
 	switch policy {
+	case types.PullPolicyBuild:
+		if built {
+			return nil
+		}
 	case types.PullPolicyNever:
-		if !present {
+		if !present && !built {
 			return &NeverPullError{Service: name, Ref: ref}
 		}
+		if !present {
+			return nil
+		}
 	case types.PullPolicyAlways:
-		w.pull(svc, name, ref, "pull policy is always", true, false)
+		w.pull(svc, name, ref, "pull policy is always", true, built, built)
 		return nil
 	case types.PullPolicyRefresh:
 		if present && !stale(have, ref, age) {
 			break
 		}
 		if present {
-			w.pull(svc, name, ref, "due for a refresh", true, true)
+			w.pull(svc, name, ref, "due for a refresh", true, true, built)
 			return nil
 		}
 	}
 	if !present {
-		w.pull(svc, name, ref, "not present", false, false)
+		w.pull(svc, name, ref, "not present", false, built, built)
 		return nil
 	}
 	w.keep(ref, "present")
 	return nil
+}
+
+// pullPolicy reads a service's pull_policy; age is that of a refresh.
+func pullPolicy(svc types.ServiceConfig, name string) (policy string, age time.Duration, err error) {
+	policy, age, err = svc.GetPullPolicy()
+	if err != nil {
+		return "", 0, fmt.Errorf("services.%s.pull_policy: %w", name, err)
+	}
+	return policy, age, nil
 }
 
 // stale reports whether the last pull of ref is longer ago than age, or unknown.
@@ -148,22 +173,23 @@ func (w *imageWork) fetch(p *project.Project, have Observed, name string, pol Pu
 			return
 		}
 	}
-	w.pull(svc, name, ref, "asked for", true, pol.IgnoreFailures || svc.Build != nil)
+	w.pull(svc, name, ref, "asked for", true, pol.IgnoreFailures || svc.Build != nil, false)
 }
 
 func (w *imageWork) keep(ref, why string) {
 	w.verdicts = append(w.verdicts, Verdict{Object: "image " + ref, Outcome: OutcomeKeep, Why: why})
 }
 
-func (w *imageWork) pull(svc types.ServiceConfig, name, ref, why string, always, optional bool) {
+func (w *imageWork) pull(svc types.ServiceConfig, name, ref, why string, always, optional, built bool) {
 	key := [2]string{ref, svc.Platform}
 	if a, ok := w.pulls[key]; ok {
 		a.Services = append(a.Services, name)
 		a.Always = a.Always || always
 		a.Optional = a.Optional && optional
+		a.ElseBuilt = a.ElseBuilt && built
 		return
 	}
-	w.pulls[key] = &PullImage{Ref: ref, Platform: svc.Platform, Services: []string{name}, Always: always, Optional: optional}
+	w.pulls[key] = &PullImage{Ref: ref, Platform: svc.Platform, Services: []string{name}, Always: always, Optional: optional, ElseBuilt: built}
 	w.whys[key] = why
 	w.order = append(w.order, key)
 	w.verdicts = append(w.verdicts, Verdict{Object: "image " + ref, Outcome: OutcomePull, Why: why})

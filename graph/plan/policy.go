@@ -102,6 +102,7 @@ const (
 	OutcomeRemove  Outcome = "remove"
 	OutcomeRestart Outcome = "restart"
 	OutcomePull    Outcome = "pull"
+	OutcomeBuild   Outcome = "build"
 	OutcomeKill    Outcome = "kill"
 	OutcomePause   Outcome = "pause"
 	OutcomeUnpause Outcome = "unpause"
