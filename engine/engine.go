@@ -17,6 +17,7 @@ import (
 
 	"berth/engine/api"
 	"berth/engine/apply"
+	"berth/engine/build"
 	"berth/engine/container"
 	"berth/engine/event"
 	"berth/engine/health"
@@ -53,6 +54,7 @@ type Engine struct {
 	rt         *runtime.Runtime
 	containers *container.Store
 	images     *image.Store
+	builder    *build.Builder
 	networks   *cni.Driver
 	volumes    *local.Driver
 	events     *event.Bus
@@ -109,10 +111,16 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	if e.host.AppArmor, err = hostfacts.LoadAppArmor(); err != nil {
 		cfg.Log.WarnContext(ctx, "load the AppArmor profile; containers run without one", "error", err)
 	}
+	if e.builder, err = build.Open(build.Config{
+		Client: rt.Client, Snapshotter: rt.Snapshotter, Root: filepath.Join(cfg.Root, "build"), State: filepath.Join(cfg.State, "build"),
+		Runc: cfg.Runc, CgroupParent: "/berth-" + cfg.ID, AppArmor: e.host.AppArmor, Credentials: image.Credentials, Registries: e.images.Hosts,
+	}); err != nil {
+		return nil, err
+	}
 	e.resolver = apply.NewResolver(filepath.Join(cfg.State, "zones"), e.containers, e.networks.Addresses, e.networks.Network,
 		apply.HostResolvers)
 	e.apply = apply.New(apply.Config{
-		Client: rt.Client, Containers: e.containers, Images: e.images, Networks: e.networks, Volumes: e.volumes,
+		Client: rt.Client, Containers: e.containers, Images: e.images, Builder: e.builder, Networks: e.networks, Volumes: e.volumes,
 		Resolver: e.resolver, Events: e.events, Log: cfg.Log, Host: e.host, State: cfg.State, Shim: cfg.Shim, Daemon: cfg.Daemon,
 		Stopped: cfg.StoppedFile, Version: api.Version,
 	})
@@ -144,7 +152,7 @@ func (e *Engine) Close() error {
 	e.restarts.Close()
 	e.probes.Close()
 	e.wg.Wait()
-	return errors.Join(e.images.Close(context.WithoutCancel(e.ctx)), e.networks.Close())
+	return errors.Join(e.builder.Close(), e.images.Close(context.WithoutCancel(e.ctx)), e.networks.Close())
 }
 
 // drainTimeout is how long calls may take to end when the engine ends.
@@ -172,7 +180,7 @@ func (e *Engine) begin(ctx context.Context) (context.Context, error) {
 // Idle says that nothing runs and nothing is being done.
 func (e *Engine) Idle() bool {
 	alive := e.containers.List(func(c *container.Container) bool { return !over(c) && c.Status().State != plan.Created })
-	return e.calls.Load() == 0 && !e.locks.busy() && len(alive) == 0
+	return e.calls.Load() == 0 && !e.locks.busy() && !e.builder.Busy() && len(alive) == 0
 }
 
 // writeStopped notes that the engine is to stay down.

@@ -18,32 +18,20 @@ func (e *Engine) Pull(ctx context.Context, req *api.PullRequest, emit func(api.E
 	if len(req.Refs) > 0 {
 		return e.pullRefs(ctx, req, emit)
 	}
-	// Images belong to no project: two pulls share what they fetch, so no lock is taken.
-	ctx, err = e.begin(ctx)
+	ctx, v, err := e.openImages(ctx, "pull", req.ProjectSelector, req.Parallel, req.DryRun, emit)
 	if err != nil {
 		return err
 	}
-	p, known, err := e.selected(req.ProjectSelector)
+	defer joinClose(&err, func() error { return v.close(ctx) })
+	have, err := v.have(ctx)
 	if err != nil {
 		return err
 	}
-	have, err := e.observe.Project(ctx, p.Name, p)
+	images, err := plan.Pull(v.project, have, plan.PullPolicy{Services: req.Services, IncludeDeps: req.IncludeDeps, Policy: req.Policy, IgnoreFailures: req.IgnoreFailures})
 	if err != nil {
 		return err
 	}
-	images, err := plan.Pull(p, have, plan.PullPolicy{Services: req.Services, IncludeDeps: req.IncludeDeps, Policy: req.Policy, IgnoreFailures: req.IgnoreFailures})
-	if err != nil {
-		return err
-	}
-	ctx, s, err := e.apply.Session(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer joinClose(&err, func() error { return s.Close(ctx) })
-	v := &verb{Engine: e, name: "pull", project: p, known: known, session: s, dryRun: req.DryRun, emit: func(ev api.Event) { _ = emit(ev) }}
-	v.limits.Parallel = req.Parallel
-	s.Warn = func(_, text string) { v.emit(api.Event{Kind: api.KindWarning, Text: text}) }
-	s.Pull = v.pullOptions(req.Host)
+	v.session.Pull = v.pullOptions(req.Host)
 	v.announce(images)
 	return v.run(ctx, images)
 }

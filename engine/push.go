@@ -31,6 +31,11 @@ func (e *Engine) Push(ctx context.Context, req *api.PushRequest, emit func(api.E
 	if err != nil {
 		return err
 	}
+	return v.pushAll(ctx, jobs, req)
+}
+
+// pushAll carries out pushes, or shows them.
+func (v *verb) pushAll(ctx context.Context, jobs []pushJob, req *api.PushRequest) error {
 	if req.DryRun {
 		v.emit(api.Event{Kind: api.KindPlan, Plan: pushSteps(jobs)})
 		return nil

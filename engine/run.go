@@ -89,23 +89,21 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 
 // runDependencies fetches the service's image and brings up what it depends on.
 func (v *verb) runDependencies(ctx context.Context, req *api.RunStart) error {
-	v.session.Pull = v.pullOptions(req.Host)
 	have, err := v.have(ctx)
 	if err != nil {
 		return err
 	}
-	images, err := plan.Images(v.project, have, plan.ImagesPolicy{Services: []string{req.Service}, NoDeps: req.NoDeps, Pull: req.Pull})
+	pol := imagesPolicy(&req.UpRequest)
+	pol.Services = []string{req.Service}
+	images, err := plan.Images(v.project, have, pol)
 	if err != nil {
 		return err
 	}
-	if err := v.run(ctx, images); err != nil {
+	if have, err = v.bringImages(ctx, have, images, &req.UpRequest, pol); err != nil {
 		return err
 	}
 	g, err := graph.Build(v.project)
 	if err != nil {
-		return err
-	}
-	if have, err = v.have(ctx); err != nil {
 		return err
 	}
 	resources, err := plan.Resources(v.project, have, req.Service)
@@ -124,6 +122,9 @@ func (v *verb) runDependencies(ctx context.Context, req *api.RunStart) error {
 	}
 	up := req.UpRequest
 	up.Services, up.RemoveOrphans, up.IgnoreOrphans = deps, req.RemoveOrphans, true
+	if up.Build == plan.BuildAlways {
+		up.Build = plan.BuildMissing // it was done with the service's own
+	}
 	if err := v.up(ctx, &up); err != nil {
 		return err
 	}

@@ -33,32 +33,31 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 	if err != nil {
 		return err
 	}
-	images, err := plan.Images(v.project, have, plan.ImagesPolicy{Services: req.Services, NoDeps: req.NoDeps, Pull: req.Pull})
+	imagesPol := imagesPolicy(req)
+	images, err := plan.Images(v.project, have, imagesPol)
 	if err != nil {
 		return err
 	}
 	pol := upPolicy(req)
 	if v.dryRun {
-		// What the pulls will give is not known: the plan is made as if nothing changes by them.
+		// What pulls and builds will give is not known: the plan is made as if nothing changes by them.
+		builds, err := plan.Builds(v.project, have, imagesPol)
+		if err != nil {
+			return err
+		}
 		p, err := plan.Up(v.project, plan.Wanted(v.project), have, pol)
 		if err != nil {
 			return err
 		}
 		v.announce(p)
-		return v.run(ctx, plan.Join(images, p))
+		return v.run(ctx, plan.Join(plan.Join(images, builds), p))
 	}
 	// Before anything is fetched, what can be known to be wrong is found.
 	if err := v.checkPorts(ctx, req); err != nil {
 		return err
 	}
-	if len(images.Steps) > 0 {
-		v.session.Pull = v.pullOptions(req.Host)
-		if err := v.run(ctx, images); err != nil {
-			return err
-		}
-		if have, err = v.have(ctx); err != nil {
-			return err
-		}
+	if have, err = v.bringImages(ctx, have, images, req, imagesPol); err != nil {
+		return err
 	}
 	p, err := plan.Up(v.project, plan.Wanted(v.project), have, pol)
 	if err != nil {
@@ -89,6 +88,32 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 		return err
 	}
 	return v.run(ctx, p)
+}
+
+// bringImages pulls what a plan says, builds what is still missing or asked for, and observes again.
+func (v *verb) bringImages(ctx context.Context, have plan.Observed, images plan.Plan, req *api.UpRequest, pol plan.ImagesPolicy) (plan.Observed, error) {
+	v.session.Pull, v.session.Builds = v.pullOptions(req.Host), v.builds(req.BuildOptions, req.Host)
+	again := func(p plan.Plan) (err error) {
+		if len(p.Steps) == 0 {
+			return nil
+		}
+		if err = v.run(ctx, p); err == nil {
+			have, err = v.have(ctx)
+		}
+		return err
+	}
+	if err := again(images); err != nil {
+		return have, err
+	}
+	builds, err := plan.Builds(v.project, have, pol)
+	if err != nil {
+		return have, err
+	}
+	return have, again(builds)
+}
+
+func imagesPolicy(req *api.UpRequest) plan.ImagesPolicy {
+	return plan.ImagesPolicy{Services: req.Services, NoDeps: req.NoDeps, Pull: req.Pull, Build: req.Build}
 }
 
 // created names the services that a plan makes containers of.

@@ -36,12 +36,7 @@ func (e *Engine) openVerb(ctx context.Context, name string, sel api.ProjectSelec
 	if err != nil {
 		return nil, nil, err
 	}
-	v := &verb{Engine: e, name: name, dryRun: dryRun, limits: run.Limits{Parallel: parallel}}
-	v.emit = func(ev api.Event) {
-		ev.Time = time.Now()
-		// A caller that has gone away hears nothing; its context ends the verb.
-		_ = emit(ev)
-	}
+	v := e.newVerb(name, parallel, dryRun, emit)
 	if v.project, v.known, err = e.selected(sel); err != nil {
 		return nil, nil, err
 	}
@@ -55,18 +50,51 @@ func (e *Engine) openVerb(ctx context.Context, name string, sel api.ProjectSelec
 	} else {
 		v.release = func() {}
 	}
-	ctx, v.session, err = e.apply.Session(ctx, v.project)
-	if err != nil {
+	if ctx, err = v.openSession(ctx); err != nil {
 		v.release()
 		return nil, nil, err
 	}
-	v.session.Warn = func(key, text string) {
+	return ctx, v, nil
+}
+
+// openImages opens a session for a verb on images. They belong to no project, so the project is not locked.
+func (e *Engine) openImages(ctx context.Context, name string, sel api.ProjectSelector, parallel int, dryRun bool, emit func(api.Event) error) (context.Context, *verb, error) {
+	ctx, err := e.begin(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	v := e.newVerb(name, parallel, dryRun, emit)
+	v.release = func() {}
+	if v.project, v.known, err = e.selected(sel); err != nil {
+		return nil, nil, err
+	}
+	ctx, err = v.openSession(ctx)
+	return ctx, v, err
+}
+
+func (e *Engine) newVerb(name string, parallel int, dryRun bool, emit func(api.Event) error) *verb {
+	v := &verb{Engine: e, name: name, dryRun: dryRun, limits: run.Limits{Parallel: parallel}}
+	v.emit = func(ev api.Event) {
+		ev.Time = time.Now()
+		// A caller that has gone away hears nothing; its context ends the verb.
+		_ = emit(ev)
+	}
+	return v
+}
+
+func (v *verb) openSession(ctx context.Context) (context.Context, error) {
+	ctx, session, err := v.apply.Session(ctx, v.project)
+	if err != nil {
+		return nil, err
+	}
+	v.session = session
+	session.Warn = func(key, text string) {
 		if key != "" {
 			text = key + ": " + text
 		}
 		v.emit(api.Event{Kind: api.KindWarning, Text: text})
 	}
-	return ctx, v, nil
+	return ctx, nil
 }
 
 // verbRestore is what the engine calls its own work on a project after a crash or a reboot.

@@ -68,12 +68,6 @@ func isOneOf(words ...string) func(reflect.Value) bool {
 func Unsupported(p *Project) []Notice {
 	w := fieldWalk{fields: map[fieldName]int{}}
 	w.below(reflect.ValueOf(p.Project).Elem(), patterns(), nil)
-	for _, name := range sortedKeys(p.Services) {
-		if svc := p.Services[name]; svc.Build != nil && svc.Image == "" {
-			w.notices = append(w.notices, Notice{Key: "services." + name + ".build",
-				Text: fmt.Sprintf("building is not supported yet: the image %s must exist", p.ImageName(svc))})
-		}
-	}
 	slices.SortStableFunc(w.notices, func(a, b Notice) int { return strings.Compare(a.Key, b.Key) })
 	return w.notices
 }

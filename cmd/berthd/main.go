@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"berth/engine"
@@ -49,6 +50,14 @@ func exit(err error) {
 
 // open is where the engine meets the process that it runs in.
 func open(ctx context.Context, h daemon.Host, rt *runtime.Runtime) (daemon.Engine, error) {
+	// The builder mounts in the folder for temporary files; there the next engine finds what a killed one has left.
+	temp := filepath.Join(h.State, "build", "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Setenv("TMPDIR", temp); err != nil {
+		return nil, err
+	}
 	return engine.Open(ctx, engine.Config{
 		Root: h.Root, State: h.State, ConfigDir: h.Config.Config, Shim: h.Shim, Runc: h.Runc, Daemon: h.Command, Autostarted: h.Idle > 0,
 		ID: h.ID, StoppedFile: h.StoppedFile, Log: h.Logger, Stop: h.Stop,

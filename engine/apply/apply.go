@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/core/leases"
 	"github.com/containerd/errdefs"
 
+	"berth/engine/build"
 	"berth/engine/container"
 	"berth/engine/event"
 	"berth/engine/image"
@@ -29,6 +30,7 @@ type Config struct {
 	Client     *client.Client
 	Containers *container.Store
 	Images     *image.Store
+	Builder    *build.Builder
 	Networks   *cni.Driver
 	Volumes    *local.Driver
 	Resolver   *Resolver
@@ -77,6 +79,8 @@ type Session struct {
 	Project *project.Project
 	// Pull says how images are fetched, and where progress goes.
 	Pull image.PullOptions
+	// Builds says how images are built.
+	Builds Builds
 	// Attach is called for each container before it starts (run: the caller reads its output from the beginning).
 	Attach func(*container.Container)
 	// AnonymousRenewed: -V, replaced containers don't hand on their anonymous volumes.
@@ -130,6 +134,8 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	switch do := st.Do.(type) {
 	case plan.PullImage:
 		return s.pull(ctx, do)
+	case plan.BuildImage:
+		return s.build(ctx, do)
 	case plan.CreateNetwork:
 		return s.createNetwork(ctx, do)
 	case plan.RemoveNetwork:
@@ -175,11 +181,22 @@ func (s *Session) pull(ctx context.Context, do plan.PullImage) error {
 		o.Platform = do.Platform
 	}
 	_, err := s.cfg.Images.Pull(ctx, do.Ref, o)
-	if err != nil && do.Optional {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case do.ElseBuilt && (errdefs.IsNotFound(err) || errdefs.IsUnauthorized(err)) && !s.present(ctx, do):
+		return nil // the usual way of an image that is only built here; of such ones Docker Hub says that they are denied
+	case do.Optional:
 		s.Warn("", err.Error())
 		return nil
 	}
 	return err
+}
+
+// present says that an image is here, of whatever age.
+func (s *Session) present(ctx context.Context, do plan.PullImage) bool {
+	_, err := s.cfg.Images.Get(ctx, do.Ref, do.Platform)
+	return err == nil
 }
 
 func (s *Session) createVolume(ctx context.Context, do plan.CreateVolume) error {

@@ -52,15 +52,13 @@ func (h Host) Project(ctx context.Context, name string, p *project.Project) (pla
 	if p == nil {
 		return o, nil
 	}
-	for _, s := range p.Services {
-		if s.Image == "" {
-			continue
-		}
-		img, err := h.Images.Get(ctx, s.Image, s.Platform)
+	for name, s := range p.Services {
+		ref := plan.ImageRef(p, name)
+		img, err := h.Images.Get(ctx, ref, s.Platform)
 		switch {
 		case err == nil:
-			o.Images[s.Image] = img.Digest.String()
-			o.ImageAges[s.Image] = time.Since(img.Checked)
+			o.Images[ref] = img.Digest.String()
+			o.ImageAges[ref] = time.Since(img.Checked)
 		case !errdefs.IsNotFound(err):
 			return o, err
 		}

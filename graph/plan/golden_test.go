@@ -89,6 +89,7 @@ type policy struct {
 	NoDeps, NoStart, Wait, RenewAnonVolumes, Oneoffs bool
 	RemoveOrphans, Volumes, Stop, Legacy             bool
 	IncludeDeps, IgnoreFailures, SkipMissing         bool
+	IgnoreBuildable                                  bool
 	Recreate, RecreateDeps                           plan.Recreate
 	Approved                                         []string
 	Pull, Build, Signal                              string
@@ -191,7 +192,7 @@ func (in input) verb(t *testing.T, verb string) (plan.Plan, error) {
 	case "build":
 		return plan.Build(in.project, in.host, plan.BuildPolicy{Services: y.Services, IncludeDeps: y.IncludeDeps})
 	case "pull":
-		return plan.Pull(in.project, in.host, plan.PullPolicy{Services: y.Services, IncludeDeps: y.IncludeDeps, Policy: y.Pull, IgnoreFailures: y.IgnoreFailures})
+		return plan.Pull(in.project, in.host, plan.PullPolicy{Services: y.Services, IncludeDeps: y.IncludeDeps, Policy: y.Pull, IgnoreFailures: y.IgnoreFailures, IgnoreBuildable: y.IgnoreBuildable})
 	case "down":
 		return plan.Down(in.project, in.host, plan.DownPolicy{Services: y.Services, RemoveOrphans: y.RemoveOrphans, Volumes: y.Volumes, Timeout: y.Timeout})
 	case "stop":

@@ -3,6 +3,7 @@ package plan
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -34,6 +35,8 @@ type PullPolicy struct {
 	IncludeDeps    bool
 	Policy         string // "", "always", "missing"
 	IgnoreFailures bool
+	// IgnoreBuildable leaves out images of services with a build section.
+	IgnoreBuildable bool
 }
 
 // Images plans which images must be fetched before containers of the services can be made.
@@ -168,12 +171,23 @@ func (w *imageWork) fetch(p *project.Project, have Observed, name string, pol Pu
 		w.keep(ref, "pull policy is "+policy)
 		return
 	case types.PullPolicyMissing, types.PullPolicyIfNotPresent:
-		if present {
+		// As in docker compose a pull looks for what "latest" has become in any case.
+		if present && !isLatest(svc.Image) {
 			w.keep(ref, "present")
 			return
 		}
 	}
+	if svc.Build != nil && pol.IgnoreBuildable {
+		w.keep(ref, "it can be built")
+		return
+	}
 	w.pull(svc, name, ref, "asked for", true, pol.IgnoreFailures || svc.Build != nil, false)
+}
+
+// isLatest reports a reference by the tag that is expected to move.
+func isLatest(ref string) bool {
+	last := ref[strings.LastIndexByte(ref, '/')+1:]
+	return !strings.ContainsAny(last, ":@") || strings.HasSuffix(last, ":latest")
 }
 
 func (w *imageWork) keep(ref, why string) {

@@ -35,8 +35,12 @@ func Wanted(p *project.Project) Want {
 // ImageRef is the reference of the image that containers of a service are made from: what the file says, else
 // the name that a built image gets.
 func ImageRef(p *project.Project, service string) string {
-	if image := p.Services[service].Image; image != "" {
-		return image
+	svc, ok := p.Services[service]
+	if !ok {
+		svc = p.DisabledServices[service]
+	}
+	if svc.Image != "" {
+		return svc.Image
 	}
 	return p.Name + p.Separator + service
 }

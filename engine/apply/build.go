@@ -1,0 +1,56 @@
+package apply
+
+import (
+	"context"
+
+	"berth/engine/build"
+	"berth/graph/plan"
+)
+
+// Builds say how images are built.
+type Builds struct {
+	// Complete adds to what the file asks for; it may refuse.
+	Complete func(*build.Request) error
+	// Progress takes what changed in the build of an image; nil: nobody is interested.
+	Progress func(do plan.BuildImage, p build.Progress)
+	// Built takes what came out.
+	Built func(do plan.BuildImage, r build.Result)
+}
+
+// build makes an image of a service's build section.
+func (s *Session) build(ctx context.Context, do plan.BuildImage) error {
+	req, err := build.FromCompose(s.Project, do.Service)
+	if err != nil {
+		return err
+	}
+	if req.Built, err = s.contexts(ctx, req.Needs()); err != nil {
+		return err
+	}
+	if s.Builds.Complete != nil {
+		if err := s.Builds.Complete(&req); err != nil {
+			return err
+		}
+	}
+	var progress func(build.Progress)
+	if s.Builds.Progress != nil {
+		progress = func(p build.Progress) { s.Builds.Progress(do, p) }
+	}
+	result, err := s.cfg.Builder.Build(ctx, req, progress)
+	if err == nil && s.Builds.Built != nil {
+		s.Builds.Built(do, result)
+	}
+	return err
+}
+
+// contexts finds the images of services that a build has as further contexts. The plan had them built before.
+func (s *Session) contexts(ctx context.Context, services []string) (map[string]build.Result, error) {
+	all := map[string]build.Result{}
+	for _, name := range services {
+		img, err := s.cfg.Images.Get(ctx, plan.ImageRef(s.Project, name), "")
+		if err != nil {
+			return nil, err
+		}
+		all[name] = build.Result{Ref: img.Ref, Digest: img.Digest, ImageID: img.ID}
+	}
+	return all, nil
+}

@@ -1,0 +1,23 @@
+package image
+
+import (
+	"context"
+
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+)
+
+// Hosts gives the endpoints of a registry as they are configured, mirrors first, for others who speak to registries. Nobody
+// is logged in to them: that is left to the caller.
+func (s *Store) Hosts(host string) ([]docker.RegistryHost, error) {
+	list, err := s.endpoints(context.Background(), host, nil)
+	for i := range list {
+		list[i].Authorizer = nil
+	}
+	return list, err
+}
+
+// Credentials looks up user and secret for a registry's host in the docker configuration of a folder; it gives nothing for
+// a host that isn't there. The user is "" if the secret is an identity token.
+func Credentials(folder, host string) (user, secret string, err error) {
+	return credentialsOf(folder, host)
+}
