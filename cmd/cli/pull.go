@@ -10,16 +10,17 @@ import (
 )
 
 type pullOptions struct {
-	target         *target
-	services       []string
-	refs           []string
-	ignoreFailures bool
-	includeDeps    bool
-	policy         string
-	quiet          bool
-	dryRun         bool
-	parallel       int
-	host           api.ClientHost
+	target          *target
+	services        []string
+	refs            []string
+	ignoreFailures  bool
+	ignoreBuildable bool
+	includeDeps     bool
+	policy          string
+	quiet           bool
+	dryRun          bool
+	parallel        int
+	host            api.ClientHost
 }
 
 func newPullCommand(a *app) *cobra.Command {
@@ -40,6 +41,7 @@ func newPullCommand(a *app) *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.ignoreFailures, "ignore-pull-failures", false, "go on where an image can't be pulled")
+	f.BoolVar(&o.ignoreBuildable, "ignore-buildable", false, "leave out images that can be built")
 	f.BoolVar(&o.includeDeps, "include-deps", false, "those of dependencies as well")
 	f.StringVar(&o.policy, "policy", "", "missing or always")
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "don't show how far it is")
@@ -48,8 +50,8 @@ func newPullCommand(a *app) *cobra.Command {
 
 func runPull(ctx context.Context, o pullOptions, e Engine, u *ui.UI) error {
 	q := &api.PullRequest{
-		Policy: o.policy, IncludeDeps: o.includeDeps, IgnoreFailures: o.ignoreFailures, Refs: o.refs, Parallel: o.parallel,
-		DryRun: o.dryRun, Host: o.host,
+		Policy: o.policy, IncludeDeps: o.includeDeps, IgnoreFailures: o.ignoreFailures, IgnoreBuildable: o.ignoreBuildable,
+		Refs: o.refs, Parallel: o.parallel, DryRun: o.dryRun, Host: o.host,
 	}
 	p := ui.ProgressOptions{Operation: "pull"}
 	if o.target != nil {

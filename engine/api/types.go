@@ -70,10 +70,12 @@ type PullRequest struct {
 	Policy         string // "", "always", "missing"
 	IncludeDeps    bool
 	IgnoreFailures bool
-	Refs           []string // instead of a project: plain references
-	Parallel       int
-	DryRun         bool
-	Host           ClientHost
+	// IgnoreBuildable leaves out images of services with a build section.
+	IgnoreBuildable bool
+	Refs            []string // instead of a project: plain references
+	Parallel        int
+	DryRun          bool
+	Host            ClientHost
 }
 
 // Kinds of events.
