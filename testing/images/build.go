@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,86 +13,142 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
+	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 )
 
-// Build makes the images of these recipes in the OCI layout dir/oci; what is there already stays. Beside it stays
-// the base's file system. Build mounts: it must run as root in a mount namespace of its own, where mounts are private.
-// Output of the commands it runs goes to log.
-func Build(ctx context.Context, dir string, names []string, log func(string)) error {
-	l, err := openLayout(filepath.Join(dir, "oci"))
+// Build makes the images of these recipes below the folder cache, two at a time, the first ones first; what is there already stays.
+// Beside them stays the base's file system. Build mounts: it must run as root in a mount namespace of its own,
+// where mounts are private. Output of commands that fail goes to log.
+func Build(ctx context.Context, cache string, names []string, log func(string)) (err error) {
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return err
+	}
+	b := &builder{ctx: ctx, cache: cache, log: log}
+	if b.work, err = os.MkdirTemp(cache, ".work-"); err != nil {
+		return err
+	}
+	defer func() {
+		if !b.mounted.Load() { // what is below a mount there, such as /dev, is not ours to remove
+			err = errors.Join(err, os.RemoveAll(b.work))
+		}
+	}()
+	scratch, err := mountScratch(b.work)
 	if err != nil {
 		return err
 	}
-	if present(l.dir, names) { // made by another process while this one waited for the lock
-		return nil
+	if scratch {
+		defer func() { err = errors.Join(err, unix.Unmount(b.work, unix.MNT_DETACH)) }()
 	}
-	b := &builder{ctx: ctx, dir: dir, layout: l, log: log}
-	if b.work, err = os.MkdirTemp(dir, ".work-"); err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(b.work) }() // below a mount it is empty; the cache's owner may clear it
-	if err := mountScratch(b.work); err != nil {
-		return err
-	}
-	defer func() { _ = unix.Unmount(b.work, unix.MNT_DETACH) }() // it ends with the namespace anyway
-	if err := b.makeBase(); err != nil {
+	if err := b.openBase(); err != nil {
 		return fmt.Errorf("make the base file system: %w", err)
 	}
-	done := make(chan error)
-	for _, name := range names {
-		go func() { done <- b.build(name) }()
+	var group errgroup.Group
+	group.SetLimit(2) // one downloads while the other unpacks
+	errs := make([]error, len(names))
+	for i, name := range names {
+		group.Go(func() error {
+			errs[i] = b.build(name)
+			return nil
+		})
 	}
-	var errs []error
-	for range names {
-		errs = append(errs, <-done)
-	}
-	return errors.Join(errs...)
+	return errors.Join(group.Wait(), errors.Join(errs...))
 }
 
 type builder struct {
-	ctx    context.Context
-	dir    string // what stays
-	work   string // scratch
-	layout *layout
-	base   layer
-	log    func(string)
+	ctx   context.Context
+	cache string // what stays
+	work  string // scratch
+	base  base
+	log   func(string)
+
+	mounted atomic.Bool // something that could not be unmounted is below work
+}
+
+// base is what every image begins with, in a folder of the cache:
+//
+//	root    its file system
+//	lists   apt's package lists
+//	layout  an OCI layout that has its layer
+//	layer   that layer's descriptor
+type base struct {
+	dir   string
+	layer layer
+}
+
+func (b base) root() string   { return filepath.Join(b.dir, "root") }
+func (b base) lists() string  { return filepath.Join(b.dir, "lists") }
+func (b base) layout() layout { return layout{filepath.Join(b.dir, "layout")} }
+
+// listsAreFresh: lists of days ago name packages that the archive may have replaced since.
+func (b base) listsAreFresh() bool {
+	info, err := os.Stat(filepath.Join(b.lists(), sharedMark))
+	return err == nil && time.Since(info.ModTime()) < 24*time.Hour
 }
 
 // mountScratch puts a tmpfs over the scratch folder where memory allows: apt and dpkg sync a lot, and overlay
-// mounts can't have their upper folder on every file system.
-func mountScratch(dir string) error {
+// mounts can't have their upper folder on every file system. It says whether it did.
+func mountScratch(dir string) (mounted bool, err error) {
 	const enough = 3 << 30
 	var info unix.Sysinfo_t
 	if err := unix.Sysinfo(&info); err != nil {
-		return err
+		return false, err
 	}
 	free := (info.Freeram + info.Bufferram) * uint64(info.Unit)
 	if free < enough {
-		return nil
+		return false, nil
 	}
-	return unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0755", free*3/4))
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, fmt.Sprintf("size=%d,mode=0755", free*3/4)); err != nil {
+		return false, fmt.Errorf("mount a scratch folder in memory: %w", err)
+	}
+	return true, nil
 }
 
-// makeBase makes Debian's minimal system, or takes that of an earlier run: its folder appears complete.
-func (b *builder) makeBase() error {
-	root := filepath.Join(b.dir, "base")
-	if _, err := os.Stat(root); errors.Is(err, fs.ErrNotExist) {
-		if err := b.debootstrap(root); err != nil {
-			return err
-		}
-	} else if err != nil {
+// openBase makes Debian's minimal system, or takes that of an earlier run.
+func (b *builder) openBase() error {
+	at, err := place(b.cache, baseRecipe)
+	if err != nil {
 		return err
 	}
-	var err error
-	b.base, err = b.layout.addLayer(filepath.Join(root, "root"))
-	return err
+	if err := once(b.ctx, at, b.makeBase); err != nil {
+		return err
+	}
+	b.base.dir = at
+	text, err := os.ReadFile(filepath.Join(at, "layer"))
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(text, &b.base.layer.blob)
 }
 
+func (b *builder) makeBase(part string) error {
+	if err := b.debootstrap(part); err != nil {
+		return err
+	}
+	l, err := newLayout(filepath.Join(part, "layout"))
+	if err != nil {
+		return err
+	}
+	packed, err := l.addLayer(filepath.Join(part, "root"))
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(packed.blob)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(part, "layer"), text, 0o644)
+}
+
+// sharedMark in apt's lists has pkg use them as they are.
+const sharedMark = ".shared"
+
 // debootstrap: usr-is-merged with the merged-usr hook keeps usrmerge, and with it all of perl (47 MB), out.
-func (b *builder) debootstrap(root string) error {
+func (b *builder) debootstrap(to string) error {
 	sources, err := b.sources()
 	if err != nil {
 		return err
@@ -100,10 +157,9 @@ func (b *builder) debootstrap(root string) error {
 	if err != nil {
 		return err
 	}
-	part := filepath.Join(b.work, "base")
-	lists := filepath.Join(part, "lists")
+	scratch := filepath.Join(b.work, "base")
 	pkgFile := filepath.Join(b.work, "pkg")
-	if err := errors.Join(os.Mkdir(part, 0o755), os.WriteFile(pkgFile, pkg, 0o755)); err != nil {
+	if err := errors.Join(os.Mkdir(scratch, 0o755), os.WriteFile(pkgFile, pkg, 0o755)); err != nil {
 		return err
 	}
 	args := []string{"--quiet", "--variant=apt", "--mode=root", "--format=directory", "--include=usr-is-merged",
@@ -117,26 +173,17 @@ func (b *builder) debootstrap(root string) error {
 	}
 	args = append(args, "--dpkgopt=path-include=/usr/share/doc/*/copyright",
 		"--customize-hook=copy-in "+pkgFile+" /usr/local/sbin",
-		"--customize-hook=copy-out /var/lib/apt/lists "+part,
-		"bookworm", filepath.Join(part, "root"))
+		"--customize-hook=copy-out /var/lib/apt/lists "+scratch,
+		"bookworm", filepath.Join(scratch, "root"))
 	cmd := exec.CommandContext(b.ctx, "mmdebstrap", append(args, sources...)...)
 	cmd.Env = append(os.Environ(), "TMPDIR="+b.work)
 	if err := b.run(cmd); err != nil {
 		return err
 	}
-	// Shared by all recipes: a mark for pkg not to fetch them again.
-	if err := os.WriteFile(filepath.Join(lists, ".shared"), nil, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(scratch, "lists", sharedMark), nil, 0o644); err != nil {
 		return err
 	}
-	// From memory to disk, under a name that isn't looked at until all is there.
-	copied := root + ".part"
-	if err := os.RemoveAll(copied); err != nil {
-		return err
-	}
-	if err := b.run(exec.CommandContext(b.ctx, "cp", "-a", part, copied)); err != nil {
-		return err
-	}
-	return os.Rename(copied, root)
+	return b.run(exec.CommandContext(b.ctx, "cp", "-a", scratch+"/.", to)) // from memory to disk
 }
 
 // sources are the lines of the package mirrors that this host's own apt uses.
@@ -165,17 +212,25 @@ func (b *builder) build(name string) error {
 	if err != nil {
 		return err
 	}
-	if b.layout.has(r.name) {
-		return nil
+	at, err := place(b.cache, name)
+	if err != nil {
+		return err
 	}
-	if err := b.make(name, r); err != nil {
+	err = once(b.ctx, at, func(part string) error {
+		began := time.Now()
+		if err := b.make(name, r, part); err != nil {
+			return err
+		}
+		b.log(fmt.Sprintf("made image %s in %.0f s", r.name, time.Since(began).Seconds()))
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("make image %s: %w", r.name, err)
 	}
-	b.log("made image " + r.name)
 	return nil
 }
 
-func (b *builder) make(name string, r recipe) error {
+func (b *builder) make(name string, r recipe, to string) (err error) {
 	at := filepath.Join(b.work, name)
 	upper, root := filepath.Join(at, "upper"), filepath.Join(at, "root")
 	for _, d := range []string{at, upper, root, filepath.Join(at, "work")} {
@@ -183,19 +238,21 @@ func (b *builder) make(name string, r recipe) error {
 			return err
 		}
 	}
+	defer func() { err = errors.Join(err, os.RemoveAll(upper)) }() // room for the next
 	// Plain upper folders: what these features would add there has no counterpart in a layer.
-	options := fmt.Sprintf("lowerdir=%s/base/root,upperdir=%s,workdir=%s/work,redirect_dir=off,metacopy=off,index=off", b.dir, upper, at)
+	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s/work,redirect_dir=off,metacopy=off,index=off", b.base.root(), upper, at)
 	if err := unix.Mount("overlay", root, "overlay", 0, options); err != nil {
 		return fmt.Errorf("mount the base: %w", err)
 	}
-	defer func() { _ = unix.Unmount(root, unix.MNT_DETACH) }()
-	mounts := []struct {
-		source, target, kind string
-		flags                uintptr
-	}{
-		{"proc", "proc", "proc", 0},
-		{"/dev", "dev", "", unix.MS_BIND | unix.MS_REC},
-		{filepath.Join(b.dir, "base", "lists"), "var/lib/apt/lists", "", unix.MS_BIND},
+	defer func() {
+		if e := unix.Unmount(root, unix.MNT_DETACH); e != nil { // with all that is mounted below it
+			b.mounted.Store(true)
+			err = errors.Join(err, fmt.Errorf("unmount %s: %w", root, e))
+		}
+	}()
+	mounts := []mount{{"proc", "proc", "proc", 0}, {"/dev", "dev", "", unix.MS_BIND | unix.MS_REC}}
+	if b.base.listsAreFresh() {
+		mounts = append(mounts, mount{b.base.lists(), "var/lib/apt/lists", "", unix.MS_BIND})
 	}
 	for _, m := range mounts {
 		if err := unix.Mount(m.source, filepath.Join(root, m.target), m.kind, m.flags, ""); err != nil {
@@ -214,11 +271,24 @@ func (b *builder) make(name string, r recipe) error {
 			return err
 		}
 	}
-	mine, err := b.layout.addLayer(upper, "etc/resolv.conf")
+	l, err := newLayout(to)
 	if err != nil {
 		return err
 	}
-	return b.layout.addImage(r.name, r.config, []layer{b.base, mine})
+	mine, err := l.addLayer(upper, "etc/resolv.conf")
+	if err != nil {
+		return err
+	}
+	below := b.base.layout()
+	if err := l.shareLayer(&below, b.base.layer); err != nil {
+		return err
+	}
+	return l.setImage(r.name, r.config, []layer{b.base.layer, mine})
+}
+
+type mount struct {
+	source, target, kind string
+	flags                uintptr
 }
 
 func (b *builder) step(root string, r recipe, s step) error {

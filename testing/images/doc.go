@@ -1,14 +1,15 @@
 // Package images makes images of real applications for the tests, from Debian's packages and without any daemon or registry.
 //
 // It owns the recipes (a Dockerfile's few instructions each), the base file system that they start from, and the folder of
-// the caller's cache where the results stay. It knows nothing of berth: what it makes is an OCI layout.
-// Entry points: Ensure (for a test: the layout, made now if it isn't there), Build (what the program
+// the caller's cache where the results stay. It knows nothing of berth: what it makes are OCI layouts, one for each image.
+// Entry points: Ensure (for a test: the layouts, made now if they aren't there), Build (what the program
 // mkimages runs in a mount namespace of its own), Names.
 //
 // # Invariants
 //
-// A layout is kept under the digest of all recipes and of this package's format; changing a recipe makes a new one. An
-// image is in the layout's index only when all of its blobs are there. Nothing stays mounted, even if it is killed.
+// A layout's folder has the digest of its recipe, the base's and this package's format in its name: a changed recipe makes a
+// new one, beside what tests of another checkout use. A folder appears when all is in it; what one
+// process makes, others wait for. Nothing stays mounted, even if it is killed.
 //
 // # Design
 //

@@ -3,6 +3,7 @@ package images
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"os"
@@ -14,13 +15,20 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/testing/host"
+	"berth/testing/registry"
 )
 
 func TestRecipesThereAreCanBeRead(t *testing.T) {
 	names := Names()
 	for folder, want := range map[string]string{
-		"mariadb":   "docker.io/library/mariadb:latest",
-		"wordpress": "docker.io/library/wordpress:latest",
+		"haproxy":              "docker.io/library/haproxy:latest",
+		"mariadb":              "docker.io/library/mariadb:latest",
+		"python3":              "docker.io/library/python:3",
+		"sameersbn-gitlab":     "docker.io/sameersbn/gitlab:8.4.4",
+		"sameersbn-postgresql": "docker.io/sameersbn/postgresql:9.4-12",
+		"sameersbn-redis":      "docker.io/sameersbn/redis:latest",
+		"sameersbn-redmine":    "docker.io/sameersbn/redmine:3.2.0-4",
+		"wordpress":            "docker.io/library/wordpress:latest",
 	} {
 		if names[folder] != want {
 			t.Errorf("recipe %s makes %q, want %q", folder, names[folder], want)
@@ -142,8 +150,9 @@ func keys(m map[string]*tar.Header) (names []string) {
 	return names
 }
 
-func TestLayoutNamesAnImageOnce(t *testing.T) {
-	l, err := openLayout(t.TempDir())
+func TestLayoutHasTheImageWithItsLayers(t *testing.T) {
+	cache := t.TempDir()
+	below, err := newLayout(filepath.Join(cache, "below"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,29 +160,83 @@ func TestLayoutNamesAnImageOnce(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(folder, "file"), []byte("text"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	one, err := l.addLayer(folder)
+	one, err := below.addLayer(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 {
-		r, err := parseRecipe("# image: docker.io/library/app:1\nFROM base\n")
+	l, err := newLayout(filepath.Join(cache, "app"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := parseRecipe("# image: docker.io/library/app:1\nFROM base\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(l.shareLayer(below, one), l.setImage(r.name, r.config, []layer{one})); err != nil {
+		t.Fatal(err)
+	}
+	reg := registry.Start(t)
+	names, err := reg.PushOCILayout(l.dir) // which asks for every blob
+	if err != nil || len(names) != 1 || names[0] != "docker.io/library/app:1" {
+		t.Errorf("a registry takes %q: %v", names, err)
+	}
+}
+
+func TestAPlaceAppearsWhole(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "new", "thing")
+	made := 0
+	fill := func(part string) error {
+		made++
+		if there(at) {
+			t.Error("the place is there before all is in it")
+		}
+		return os.WriteFile(filepath.Join(part, "file"), []byte("text"), 0o644)
+	}
+	if err := once(t.Context(), at, func(part string) error { return errors.Join(fill(part), errors.New("no luck")) }); err == nil || there(at) {
+		t.Errorf("what could not be made is not there: %v, there %v", err, there(at))
+	}
+	done := make(chan error)
+	for range 3 {
+		go func() { done <- once(t.Context(), at, fill) }()
+	}
+	for range 3 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(at, "file")); err != nil || made != 2 {
+		t.Errorf("made %d times: %v", made, err)
+	}
+}
+
+func TestAWaitForAPlaceCanBeGivenUp(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "thing")
+	unlock, err := lock(t.Context(), at+".lock")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := once(ctx, at, func(string) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+func TestAChangedRecipeHasAPlaceOfItsOwn(t *testing.T) {
+	seen := map[string]string{}
+	for folder := range Names() {
+		at, err := place("/cache", folder)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := l.addImage(r.name, r.config, []layer{one}); err != nil {
-			t.Fatal(err)
+		again, err := place("/cache", folder)
+		if err != nil || again != at || !strings.HasPrefix(at, "/cache/"+folder+"-") {
+			t.Errorf("%s is kept in %s, then in %s: %v", folder, at, again, err)
 		}
-	}
-	index, err := l.index()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(index.Manifests) != 1 || !l.has("docker.io/library/app:1") {
-		t.Errorf("index: %+v", index)
-	}
-	for _, d := range append([]string{index.Manifests[0].Digest.Encoded()}, one.blob.Digest.Encoded()) {
-		if _, err := os.Stat(filepath.Join(l.dir, "blobs", "sha256", d)); err != nil {
-			t.Error(err)
+		if other := seen[at]; other != "" {
+			t.Errorf("%s and %s share a place", folder, other)
 		}
+		seen[at] = folder
 	}
 }

@@ -25,7 +25,8 @@ type world struct {
 	probe func() (string, error)
 	push  func() error // the probe's images
 
-	real sync.Mutex // pushing images of real applications
+	mu   sync.Mutex
+	real map[string]func() error // pushes an image of a real application, by its OCI layout
 }
 
 // shared is set by Main before any test runs.
@@ -49,7 +50,7 @@ func newWorld() (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{dir: dir}
+	w := &world{dir: dir, real: map[string]func() error{}}
 	if w.registry, err = registry.Run(dir, registry.InFolder(filepath.Join(dir, "registry"))); err != nil {
 		return nil, err
 	}
@@ -168,13 +169,26 @@ func (w *world) pushProbe() error {
 	return nil
 }
 
-// pushReal pushes images of real applications, which are made if they aren't there.
+// pushReal pushes images of real applications, each once; those that aren't there are made.
 func (w *world) pushReal(t *testing.T, names ...string) {
 	t.Helper()
-	w.real.Lock()
-	defer w.real.Unlock()
-	layout := images.Ensure(t, names...)
-	if _, err := w.registry.PushOCILayout(layout); err != nil {
-		t.Fatalf("push images of real applications: %v", err)
+	for _, layout := range images.Ensure(t, names...) {
+		if err := w.pushOnce(layout)(); err != nil {
+			t.Fatalf("push images of real applications: %v", err)
+		}
 	}
+}
+
+func (w *world) pushOnce(layout string) func() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	push, ok := w.real[layout]
+	if !ok {
+		push = sync.OnceValue(func() error {
+			_, err := w.registry.PushOCILayout(layout)
+			return err
+		})
+		w.real[layout] = push
+	}
+	return push
 }

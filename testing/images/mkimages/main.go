@@ -22,7 +22,7 @@ import (
 const inside = "BERTH_MKIMAGES_INSIDE"
 
 func main() {
-	out := flag.String("out", "", "folder for the results")
+	out := flag.String("out", "", "folder for the results, one OCI layout for each recipe")
 	flag.Parse()
 	if *out == "" || flag.NArg() == 0 {
 		fmt.Fprintln(os.Stderr, "usage: mkimages -out FOLDER RECIPE...")
@@ -33,10 +33,7 @@ func main() {
 	}
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer cancel()
-	err := images.Locked(ctx, *out, func(ctx context.Context) error {
-		return images.Build(ctx, *out, flag.Args(), func(line string) { fmt.Println(line) })
-	})
-	if err != nil {
+	if err := images.Build(ctx, *out, flag.Args(), func(line string) { fmt.Println(line) }); err != nil {
 		fmt.Fprintln(os.Stderr, "mkimages:", err)
 		os.Exit(1)
 	}
