@@ -14,24 +14,50 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-// pipedApplier unpacks a compressed layer on two processors: one decompresses, the other verifies and writes files. All
-// else is left to the applier behind it.
+// pipedApplier unpacks a layer on two processors: one decompresses, the other verifies and writes files. Progress is told in
+// bytes of the layer as it was sent. Layers of unusual kinds are left to the applier behind it.
 type pipedApplier struct {
 	diff.Applier
 	content content.Provider
 }
 
 func (a *pipedApplier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
-	if c, err := images.DiffCompression(ctx, desc.MediaType); err != nil || c != "gzip" && c != "zstd" {
+	if !isTar(ctx, desc.MediaType) {
 		return a.Applier.Apply(ctx, desc, mounts, opts...)
 	}
+	var config diff.ApplyConfig
+	for _, o := range opts {
+		if err := o(ctx, desc, &config); err != nil {
+			return ocispec.Descriptor{}, err
+		}
+	}
+	source := decompressing{a.content, config.Progress}
+	config.Progress = nil // the applier would count what is unpacked
 	plainTar := desc
 	plainTar.MediaType = ocispec.MediaTypeImageLayer
-	return apply.NewFileSystemApplier(decompressing{a.content}).Apply(ctx, plainTar, mounts, opts...)
+	return apply.NewFileSystemApplier(source).Apply(ctx, plainTar, mounts, func(_ context.Context, _ ocispec.Descriptor, c *diff.ApplyConfig) error {
+		*c = config
+		return nil
+	})
 }
 
-// decompressing is a content store whose readers give what is in compressed blobs, from the start to the end.
-type decompressing struct{ content.Provider }
+// isTar reports that a layer is a tar archive, packed in a way that its first bytes tell, or not packed.
+func isTar(ctx context.Context, mediaType string) bool {
+	switch c, err := images.DiffCompression(ctx, mediaType); {
+	case err != nil:
+		return false
+	case c == "":
+		return mediaType == ocispec.MediaTypeImageLayer || mediaType == ocispec.MediaTypeImageLayerNonDistributable //nolint:staticcheck // there are such images
+	}
+	return true
+}
+
+// decompressing is a content store whose readers give what is in packed blobs, from the start to the end, and tell how much of
+// the blob was read.
+type decompressing struct {
+	content.Provider
+	progress func(int64) // may be nil
+}
 
 // ReaderAt is content.Provider.
 func (d decompressing) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (content.ReaderAt, error) {
@@ -39,7 +65,11 @@ func (d decompressing) ReaderAt(ctx context.Context, desc ocispec.Descriptor) (c
 	if err != nil {
 		return nil, err
 	}
-	r, err := compression.DecompressStream(content.NewReader(packed))
+	var from io.Reader = content.NewReader(packed)
+	if d.progress != nil {
+		from = &countingReader{r: from, report: d.progress}
+	}
+	r, err := compression.DecompressStream(from)
 	if err != nil {
 		return nil, errors.Join(err, packed.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -250,6 +251,10 @@ func TestProgressNamesEveryLayerFromItsStartToItsEnd(t *testing.T) {
 		if len(list) < 3 || list[0].Status != image.Downloading || list[len(list)-1].Status != image.Done {
 			t.Errorf("layer %d: %+v", n, list)
 			continue
+		}
+		whole := image.Progress{Ref: "web", Layer: web.LayerDigest(n).Encoded()[:12], Status: image.Extracting, Current: int64(len(l.Blob)), Total: int64(len(l.Blob))}
+		if !slices.Contains(list, whole) {
+			t.Errorf("layer %d: it is not told how far it is unpacked: %+v", n, list)
 		}
 		var last int64
 		for _, p := range list {

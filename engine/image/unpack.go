@@ -256,6 +256,9 @@ type reportingApplier struct {
 
 func (a *reportingApplier) Apply(ctx context.Context, desc ocispec.Descriptor, mounts []mount.Mount, opts ...diff.ApplyOpt) (ocispec.Descriptor, error) {
 	a.rep.layer(desc.Digest, Extracting, 0, desc.Size)
+	opts = append(slices.Clone(opts), diff.WithProgress(func(_ ocispec.Descriptor, n int64) {
+		a.rep.layer(desc.Digest, Extracting, n, desc.Size)
+	}))
 	d, err := a.Applier.Apply(ctx, desc, mounts, opts...)
 	if err == nil {
 		a.rep.layer(desc.Digest, Done, desc.Size, desc.Size)
