@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"berth/engine/api"
 	"berth/engine/container"
@@ -27,29 +28,22 @@ func (e *Engine) Pull(ctx context.Context, req *api.PullRequest, emit func(api.E
 	if err != nil {
 		return err
 	}
-	images, err := plan.Pull(v.project, have, plan.PullPolicy{Services: req.Services, IncludeDeps: req.IncludeDeps, Policy: req.Policy, IgnoreFailures: req.IgnoreFailures})
+	images, err := plan.Pull(v.project, have, plan.PullPolicy{
+		Services: req.Services, IncludeDeps: req.IncludeDeps, Policy: req.Policy,
+		IgnoreFailures: req.IgnoreFailures, IgnoreBuildable: req.IgnoreBuildable,
+	})
 	if err != nil {
 		return err
 	}
 	v.session.Pull = v.pullOptions(req.Host)
+	var missing failures
+	v.session.Pull.Progress = missing.watch(v.session.Pull.Progress)
 	v.announce(images)
-	return v.run(ctx, images)
-}
-
-func (e *Engine) pullRefs(ctx context.Context, req *api.PullRequest, emit func(api.Event) error) error {
-	ctx, err := e.begin(ctx)
-	if err != nil {
-		return err
+	err = v.run(ctx, images)
+	if names := missing.buildable(v.project, images); len(names) > 0 {
+		v.session.Warn("", "some images must be built: berth build "+strings.Join(names, " "))
 	}
-	v := &verb{Engine: e, emit: func(ev api.Event) { _ = emit(ev) }}
-	o := v.pullOptions(req.Host)
-	o.Force = req.Policy == "always"
-	var errs []error
-	for _, ref := range req.Refs {
-		_, err := e.images.Pull(ctx, ref, o)
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return err
 }
 
 // usersOf names the containers that were made from an image.
