@@ -35,6 +35,7 @@ type view struct {
 	now         time.Time
 	color       bool
 	last        bool
+	building    bool // images that are built are shown elsewhere
 }
 
 func newBoard(o ProgressOptions) board { return board{options: o, byID: map[string]*task{}} }
@@ -130,13 +131,34 @@ var spinnerFrames = [...]string{"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦",
 
 var fillFrames = [...]string{"⠀", "⡀", "⣀", "⣄", "⣤", "⣦", "⣶", "⣷", "⣿"}
 
+// shown are the tasks that have a line.
+func (b *board) shown(v view) []*task {
+	if !v.building {
+		return b.order
+	}
+	var tasks []*task
+	for _, t := range b.order {
+		if t.state != working || t.text != building {
+			tasks = append(tasks, t)
+		}
+	}
+	return tasks
+}
+
+func (t *task) works() bool { return t.state == working }
+
+func (t *task) fails() bool { return t.state == failed }
+
 func (b *board) lines(v view) []string {
 	finished := 0
-	width := 0
 	for _, t := range b.order {
 		if t.state != working {
 			finished++
 		}
+	}
+	tasks := b.shown(v)
+	width := 0
+	for _, t := range tasks {
 		width = max(width, utf8.RuneCountInString(t.id))
 	}
 	if v.cols > 0 {
@@ -144,10 +166,9 @@ func (b *board) lines(v view) []string {
 	}
 	p := newPalette(v.color)
 	out := []string{fmt.Sprintf("[+] %s %d/%d", b.options.Operation, finished, len(b.order))}
-	tasks := b.order
 	hidden := 0
 	if v.limit > 0 && len(tasks) > v.limit-1 {
-		tasks, hidden = pick(tasks, max(v.limit-2, 1))
+		tasks, hidden = pick(tasks, max(v.limit-2, 1), (*task).fails, (*task).works)
 	}
 	room := -1
 	if v.limit > 0 {
@@ -172,26 +193,22 @@ func (b *board) lines(v view) []string {
 	return out
 }
 
-// pick chooses n tasks in their order: what goes wrong and what is at work first, then the latest.
-func pick(tasks []*task, n int) (chosen []*task, hidden int) {
-	take := map[*task]bool{}
-	for _, want := range []func(*task) bool{
-		func(t *task) bool { return t.state == failed },
-		func(t *task) bool { return t.state == working },
-		func(*task) bool { return true },
-	} {
-		for i := len(tasks) - 1; i >= 0 && len(take) < n; i-- {
-			if want(tasks[i]) {
-				take[tasks[i]] = true
+// pick chooses n things in their order: those that are wanted first, the latest of the rest if there is room.
+func pick[T comparable](things []T, n int, wanted ...func(T) bool) (chosen []T, hidden int) {
+	take := map[T]bool{}
+	for _, want := range append(wanted, func(T) bool { return true }) {
+		for i := len(things) - 1; i >= 0 && len(take) < n; i-- {
+			if want(things[i]) {
+				take[things[i]] = true
 			}
 		}
 	}
-	for _, t := range tasks {
+	for _, t := range things {
 		if take[t] {
 			chosen = append(chosen, t)
 		}
 	}
-	return chosen, len(tasks) - len(chosen)
+	return chosen, len(things) - len(chosen)
 }
 
 func (t *task) mark(v view, p palette) string {

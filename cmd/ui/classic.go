@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"strings"
@@ -27,16 +28,31 @@ type classic struct {
 	replaced map[string]bool
 	created  map[string]bool // containers made here, whose start is part of "Creating"
 	failures []string
+	builds   *buildTeller
+	building map[string]bool // by service: whether its build is under way
 }
 
-func newClassic(w io.Writer, tty, inColor bool, o ProgressOptions, talk talker) *classic {
-	return &classic{
+func newClassic(w io.Writer, tty, inColor bool, o ProgressOptions, talk talker, builds *buildTeller) *classic {
+	c := &classic{
+		builds: builds, building: map[string]bool{},
 		w: w, tty: tty, paint: newPalette(inColor), options: o, talk: talk, words: map[string]string{},
 		names: map[string]string{}, finished: map[string]bool{}, replaced: map[string]bool{}, created: map[string]bool{},
 	}
+	builds.text.w, builds.w = lineCounter{c}, lineCounter{c}
+	return c
+}
+
+// lineCounter writes what has lines of its own, each of which is one of the screen.
+type lineCounter struct{ c *classic }
+
+func (l lineCounter) Write(b []byte) (int, error) {
+	l.c.lines = append(l.c.lines, make([]string, bytes.Count(b, []byte("\n")))...)
+	return l.c.w.Write(b)
 }
 
 func (c *classic) Event(e api.Event) {
+	c.builds.mu.Lock()
+	defer c.builds.mu.Unlock()
 	if _, text := spoken(e); text != "" {
 		c.talk.say(e)
 		c.lines = append(c.lines, "")
@@ -48,6 +64,46 @@ func (c *classic) Event(e api.Event) {
 		c.step(e.Step)
 	case e.Pull != nil && e.Pull.Layer == "":
 		c.pull(e.Pull)
+	case e.Build != nil:
+		c.build(e)
+	case e.Built != nil:
+		c.built(e)
+	}
+}
+
+// build is what the builder writes below the name of the service.
+func (c *classic) build(e api.Event) {
+	c.announce(e.Build.Service)
+	if !c.options.HideBuilds {
+		c.builds.event(e)
+	}
+}
+
+func (c *classic) announce(service string) {
+	if _, said := c.building[service]; !said {
+		c.building[service] = true
+		c.say("Building " + service)
+	}
+}
+
+func (c *classic) built(e api.Event) {
+	b := e.Built
+	c.announce(b.Service)
+	c.builds.event(e)
+	c.building[b.Service] = false
+	if !c.options.HideBuilds {
+		if b.ImageID != "" {
+			c.say("Successfully built " + shortLayer(b.ImageID))
+		}
+		tagged := Familiar(b.Ref)
+		if strings.LastIndexByte(tagged, ':') <= strings.LastIndexByte(tagged, '/') {
+			tagged += ":latest"
+		}
+		c.say("Successfully tagged " + tagged)
+	}
+	if c.options.BuildHow != "" {
+		c.builds.ui.Warn(fmt.Sprintf("image for service %s was built because it did not already exist; to build it anew use %s", b.Service, c.options.BuildHow))
+		c.lines = append(c.lines, "")
 	}
 }
 
@@ -83,6 +139,13 @@ func (c *classic) step(s *api.StepEvent) {
 	case "container":
 		c.container(s, name)
 	case "image":
+		if s.Verb == "build" {
+			if s.Status == "error" {
+				c.builds.event(api.Event{Step: s})
+				c.failures = append(c.failures, fmt.Sprintf("ERROR: Service '%s' failed to build : Build failed", s.Service))
+			}
+			return
+		}
 		c.pull(&api.PullEvent{Ref: name, Status: s.Status})
 		if s.Status == "error" {
 			c.failure(name, s)
@@ -209,6 +272,7 @@ func (c *classic) close(key string, ok bool) {
 
 // Done closes what is still open: a container that was made and not to be started, and on failure nothing.
 func (c *classic) Done(err error) {
+	c.builds.done(!c.options.HoldWarnings)
 	if err == nil {
 		for _, key := range c.lines {
 			if key != "" {

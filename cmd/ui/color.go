@@ -19,8 +19,8 @@ func painter(on bool, attrs ...color.Attribute) paint {
 
 // palette has the colours of what progress and errors say.
 type palette struct {
-	colored                                        bool
-	success, warning, failure, info, timer, strong paint
+	colored                                             bool
+	success, warning, failure, info, timer, strong, dim paint
 }
 
 func newPalette(on bool) palette {
@@ -32,6 +32,7 @@ func newPalette(on bool) palette {
 		info:    painter(on, color.FgCyan),
 		timer:   painter(on, color.FgBlue),
 		strong:  painter(on, color.Bold),
+		dim:     painter(on, color.Faint),
 	}
 }
 

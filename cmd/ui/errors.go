@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 
 	"berth/engine/api"
@@ -75,10 +76,24 @@ func renderError(w io.Writer, color bool, err error) {
 		return
 	}
 	p := newPalette(color)
-	fmt.Fprintln(w, p.failure("error:")+" "+indent(err.Error(), "       "))
+	fmt.Fprintln(w, p.failure("error:")+" "+indent(marked(err.Error(), p), "       "))
 	if h := HintOf(err); h != "" {
 		fmt.Fprintln(w, p.info("hint:")+"  "+indent(h, "       "))
 	}
+}
+
+// sourceLine is a line of a Dockerfile in a message.
+var sourceLine = regexp.MustCompile(`^ *\d* \| `)
+
+// marked makes the lines of a Dockerfile that a message shows stand out from what a step printed.
+func marked(message string, p palette) string {
+	lines := strings.Split(message, "\n")
+	for i, l := range lines[1:] {
+		if sourceLine.MatchString(l) {
+			lines[i+1] = p.failure(l)
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // HintOf is the way out that an error knows, or "".

@@ -46,6 +46,9 @@ func (p *jsonProgress) Event(e api.Event) {
 		}
 		p.write(jsonLine{Status: status, Text: text})
 	}
+	if e.Build != nil && !p.options.HideBuilds {
+		writeLine(p.w, statusOf(e.Build, e.Time))
+	}
 	for _, u := range p.translate.translate(e) {
 		l := jsonLine{ID: u.id, ParentID: u.parent, Text: u.text, Details: u.details, Current: u.current, Total: u.total}
 		l.Status = [...]string{working: "Working", done: "Done", warned: "Warning", failed: "Error"}[u.state]

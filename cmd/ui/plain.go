@@ -16,10 +16,16 @@ type plain struct {
 	translate *translator
 	said      map[string]string // by id
 	talk      talker
+	builds    *buildTeller
 }
 
 func (p *plain) Event(e api.Event) {
+	p.builds.mu.Lock()
+	defer p.builds.mu.Unlock()
 	p.talk.say(e)
+	if e.Build == nil {
+		p.builds.event(e)
+	}
 	for _, u := range p.translate.translate(e) {
 		if u.parent != "" || p.said[u.id] == u.text {
 			continue
@@ -35,6 +41,9 @@ func (p *plain) Event(e api.Event) {
 		}
 		fmt.Fprintln(p.w, line)
 	}
+	if e.Build != nil && !p.options.HideBuilds {
+		p.builds.event(e)
+	}
 }
 
-func (p *plain) Done(error) {}
+func (p *plain) Done(error) { p.builds.done(!p.options.HoldWarnings) }

@@ -25,6 +25,13 @@ type ProgressOptions struct {
 	NoStart bool
 	// HideLayers leaves out what happens inside an image (--quiet-pull).
 	HideLayers bool
+	// HideBuilds leaves out what happens inside a build (--quiet-build).
+	HideBuilds bool
+	// HoldWarnings leaves warnings of Dockerfiles to the caller.
+	HoldWarnings bool
+	// BuildHow is the command that builds images anew. A classic display names it where images are built as they are not
+	// there; "" where the user asked for builds.
+	BuildHow string
 	// ContainersOf names the containers of a service that the file asks for.
 	ContainersOf func(service string) []string
 }
@@ -49,13 +56,13 @@ func (u *UI) Progress(o ProgressOptions) Progress {
 	case mode == ModeJSON:
 		return newJSONProgress(w, o)
 	case o.Classic:
-		return newClassic(w, mode == ModeTTY && u.statusTTY(), u.colored(u.statusTTY()), o, talk)
+		return newClassic(w, mode == ModeTTY && u.statusTTY(), u.colored(u.statusTTY()), o, talk, u.teller(w))
 	case mode == ModeTTY:
 		cols := u.cfg.Size
 		tick, stop := u.cfg.Tick()
 		return startTTY(w, u.colored(true), o, cols, u.cfg.Now, tick, stop)
 	}
-	return &plain{w: w, options: o, translate: newTranslator(o), said: map[string]string{}, talk: talk}
+	return &plain{w: w, options: o, translate: newTranslator(o), said: map[string]string{}, talk: talk, builds: u.teller(w)}
 }
 
 // talker says what isn't about a single thing: notices, warnings, orphans.

@@ -16,37 +16,28 @@ const (
 	clearBelow = "\x1b[J"
 )
 
-// tty redraws a board of tasks in place. A goroutine redraws at each tick; Done ends it.
+// tty redraws a picture in place: the builds that are under way, and a board of tasks. A goroutine redraws at each tick;
+// Done ends it.
 type tty struct {
 	mu        sync.Mutex
 	w         io.Writer
 	color     bool
+	options   ProgressOptions
 	board     board
+	builds    *builds
 	translate *translator
 	size      func() (cols, rows int)
 	now       func() time.Time
 	drawn     int // lines on the screen that the next drawing replaces
 	remarks   []string
-	stopTick  func()
-	end, gone chan struct{}
+	stop      func()
 }
 
 func startTTY(w io.Writer, color bool, o ProgressOptions, size func() (int, int), now func() time.Time, tick <-chan time.Time, stopTick func()) *tty {
 	t := &tty{
-		w: w, color: color, translate: newTranslator(o), size: size, now: now, stopTick: stopTick,
-		board: newBoard(o), end: make(chan struct{}), gone: make(chan struct{}),
+		w: w, color: color, options: o, translate: newTranslator(o), size: size, now: now, board: newBoard(o), builds: newBuilds(),
 	}
-	go func() {
-		defer close(t.gone)
-		for {
-			select {
-			case <-tick:
-				t.draw(false)
-			case <-t.end:
-				return
-			}
-		}
-	}()
+	t.stop = onTicks(tick, stopTick, func() { t.draw(false, nil) })
 	return t
 }
 
@@ -55,6 +46,9 @@ func (t *tty) Event(e api.Event) {
 	defer t.mu.Unlock()
 	if kind, text := spoken(e); text != "" {
 		t.remarks = append(t.remarks, remark(t.color, kind, text))
+	}
+	if !t.options.HideBuilds {
+		t.builds.event(e, t.now())
 	}
 	for _, u := range t.translate.translate(e) {
 		if u.at.IsZero() {
@@ -65,20 +59,22 @@ func (t *tty) Event(e api.Event) {
 }
 
 // Done draws everything once more, in full, and leaves it on the screen.
-func (t *tty) Done(error) {
-	t.stopTick()
-	close(t.end)
-	<-t.gone
-	t.draw(true)
+func (t *tty) Done(err error) {
+	t.stop()
+	t.draw(true, err)
+	if !t.options.HoldWarnings {
+		for _, l := range t.builds.warningLines(newPalette(t.color)) {
+			fmt.Fprintln(t.w, l)
+		}
+	}
 }
 
-func (t *tty) draw(last bool) {
+func (t *tty) draw(last bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.board.empty() && len(t.remarks) == 0 {
+	if t.board.empty() && t.builds.empty() && len(t.remarks) == 0 {
 		return
 	}
-	cols, rows := t.size()
 	var b bytes.Buffer
 	b.WriteString(hideCursor)
 	if t.drawn > 0 {
@@ -90,19 +86,48 @@ func (t *tty) draw(last bool) {
 	}
 	t.remarks = nil
 	t.drawn = 0
-	if !t.board.empty() {
-		limit := rows - 2
-		if last || rows <= 0 {
-			limit = 0
-		}
-		for _, l := range t.board.lines(view{cols: cols, limit: limit, now: t.now(), color: t.color, last: last}) {
-			b.WriteString(l + "\n")
-			t.drawn++
-		}
+	for _, l := range t.picture(last, err) {
+		b.WriteString(l + "\n")
+		t.drawn++
 	}
 	b.WriteString(showCursor)
 	_, _ = t.w.Write(b.Bytes())
 	if last {
 		t.drawn = 0
 	}
+}
+
+// picture is the builds above the board. While there are builds to be seen, the board leaves their images out.
+func (t *tty) picture(last bool, err error) []string {
+	cols, rows := t.size()
+	v := view{cols: cols, limit: rows - 2, now: t.now(), color: t.color, last: last}
+	if last || rows <= 0 {
+		v.limit = 0
+	}
+	if !t.showsBuilds(last, err) {
+		if t.board.empty() {
+			return nil
+		}
+		return t.board.lines(v)
+	}
+	below := view{cols: v.cols, now: v.now, color: v.color, last: last, building: !last && t.builds.running()}
+	tasks := len(t.board.shown(below))
+	if v.limit > 0 && tasks > 0 {
+		below.limit = min(tasks+1, max(v.limit/3, 2))
+		v.limit = max(v.limit-below.limit, 2)
+	}
+	lines := t.builds.lines(v)
+	if tasks > 0 {
+		lines = append(lines, t.board.lines(below)...)
+	}
+	return lines
+}
+
+// showsBuilds: where building is all there is to see, or went wrong, the builds stay on the screen; else they make room for
+// the rest of the verb.
+func (t *tty) showsBuilds(last bool, err error) bool {
+	if t.builds.empty() {
+		return false
+	}
+	return t.options.Operation == "build" || t.builds.running() && !last || err != nil && t.builds.failed()
 }

@@ -24,8 +24,10 @@ func ParseMode(s string) (Mode, error) {
 	switch m := Mode(s); m {
 	case ModeAuto, ModeTTY, ModePlain, ModeJSON, ModeQuiet:
 		return m, nil
-	case "", "rawjson":
+	case "":
 		return ModeAuto, nil
+	case "rawjson": // BuildKit's word; of builds, JSON is what BuildKit writes
+		return ModeJSON, nil
 	}
 	return "", &Problem{Text: fmt.Sprintf("--progress: %q is not a kind of progress output", s), Way: "use auto, tty, plain, json or quiet"}
 }

@@ -38,12 +38,14 @@ type translator struct {
 	replaced  map[string]bool // objects that are replaced
 	byService map[string][]string
 	created   map[string]bool
+	built     map[string]bool // by image: whether the build is over
 }
 
 func newTranslator(o ProgressOptions) *translator {
 	return &translator{
 		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(), pushes: o.Operation == "push",
 		replaced: map[string]bool{}, byService: map[string][]string{}, created: map[string]bool{},
+		built: map[string]bool{},
 	}
 }
 
@@ -58,8 +60,40 @@ func (t *translator) translate(e api.Event) []update {
 		return []update{pull(e.Pull, e.Time)}
 	case e.Verdict != nil:
 		return t.verdict(e.Verdict, e.Time)
+	case e.Build != nil:
+		return t.build(e.Build.Ref, false, e.Time)
+	case e.Built != nil:
+		return t.build(e.Built.Ref, true, e.Time)
 	}
 	return nil
+}
+
+// building is what is said of an image while it is built.
+const building = "Building"
+
+// build says once that an image is built, and once that it was.
+func (t *translator) build(ref string, over bool, at time.Time) []update {
+	id := "Image " + Familiar(ref)
+	was, begun := t.built[id]
+	if ref == "" || was || begun && !over {
+		return nil
+	}
+	t.built[id] = over
+	if over {
+		return []update{{id: id, state: done, text: "Built", at: at}}
+	}
+	return []update{{id: id, text: building, at: at}}
+}
+
+// Familiar shortens an image's name to what a user writes.
+func Familiar(ref string) string {
+	if rest, ok := strings.CutPrefix(ref, "docker.io/"); ok {
+		ref = strings.TrimPrefix(rest, "library/")
+	}
+	if !strings.Contains(ref, "@") {
+		ref = strings.TrimSuffix(ref, ":latest")
+	}
+	return ref
 }
 
 // title gives "Container shop-web-1" for "container shop-web-1".
@@ -89,6 +123,9 @@ func (t *translator) verdict(v *api.Verdict, at time.Time) []update {
 func (t *translator) step(s *api.StepEvent, at time.Time) []update {
 	if s.Verb == "wait" {
 		return t.wait(s, at)
+	}
+	if ref, ok := strings.CutPrefix(s.Object, "image "); ok && s.Verb == "build" && (s.Status == "working" || s.Status == "done") {
+		return t.build(ref, s.Status == "done", at)
 	}
 	t.remember(s)
 	u := update{id: title(s.Object), at: at}
@@ -120,6 +157,9 @@ func (t *translator) step(s *api.StepEvent, at time.Time) []update {
 		if s.Error != nil {
 			u.details = firstLine(s.Error.Message)
 		}
+	}
+	if s.Verb == "build" {
+		u.id = "Image " + Familiar(strings.TrimPrefix(s.Object, "image "))
 	}
 	return []update{u}
 }
@@ -203,6 +243,8 @@ func wordsOf(verb string) [2]string {
 		return [2]string{"Unpausing", "Unpaused"}
 	case "pull":
 		return [2]string{"Pulling", "Pulled"}
+	case "build":
+		return [2]string{building, "Built"}
 	}
 	if verb == "" {
 		return [2]string{"Working", "Done"}
