@@ -110,19 +110,29 @@ func require(t testing.TB) {
 // newBenchIn keeps all in a folder. The caller closes the builder.
 func newBenchIn(t testing.TB, dir, registry string) *bench {
 	t.Helper()
+	b := newBenchWith(t, dir, func(*build.Config) {})
+	b.registry = registry
+	return b
+}
+
+// newBenchWith has a builder that is configured otherwise, too.
+func newBenchWith(t testing.TB, dir string, change func(*build.Config)) *bench {
+	t.Helper()
 	require(t)
 	runc, _ := programs(t)
 	h := newHostIn(t, filepath.Join(dir, "containerd"))
 	logins := map[string][2]string{}
-	builder, err := build.Open(build.Config{
+	cfg := build.Config{
 		Credentials: func(_, host string) (string, string, error) { return logins[host][0], logins[host][1], nil },
 		Client:      h.client, Snapshotter: "overlayfs", Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state"), Runc: runc,
-	})
+	}
+	change(&cfg)
+	builder, err := build.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{containerdHost: h, t: t, ctx: deadline(h.ctx, t), registry: registry, builder: builder, logins: logins,
-		images: image.New(image.Config{Client: h.client, Snapshotter: "overlayfs"})}
+	return &bench{containerdHost: h, t: t, ctx: deadline(h.ctx, t), builder: builder, logins: logins,
+		images: image.New(image.Config{Client: h.client, Snapshotter: cfg.Snapshotter})}
 }
 
 // with is the bench for a subtest.

@@ -146,6 +146,10 @@ func hintFor(req Request, e *Error) string {
 		return "instructions are words such as FROM, COPY and RUN"
 	case strings.Contains(e.Reason, "not allowed") && strings.Contains(e.Reason, "security.insecure"):
 		return "allow it with build.privileged or build.entitlements"
+	case strings.Contains(e.Reason, "not allowed") && strings.Contains(e.Reason, "network.host"):
+		return "allow it with build.entitlements: [network.host]"
+	case strings.Contains(e.Reason, "no SSH key"):
+		return "give it with build.ssh"
 	case strings.Contains(e.Reason, "no match for platform"):
 		return "the base image has nothing for this platform; choose another one, or build.platforms"
 	case strings.HasSuffix(e.Reason, "is not there to be copied"):
