@@ -203,6 +203,27 @@ func TestCopyUpIsAFaithfulCopy(t *testing.T) {
 	}
 }
 
+// An image is an overlay mount, whose own attributes a folder may have and must not show.
+func TestCopyUpFromAnOverlayMount(t *testing.T) {
+	host.Require(t, host.Root, host.Overlay)
+	dir := t.TempDir()
+	for _, d := range []string{"lower/data", "upper/data", "work", "merged"} {
+		must(t, os.MkdirAll(filepath.Join(dir, d), 0o755))
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "lower/data/hidden"), nil, 0o644))
+	must(t, os.WriteFile(filepath.Join(dir, "upper/data/file"), nil, 0o644))
+	must(t, unix.Lsetxattr(filepath.Join(dir, "upper/data"), "trusted.overlay.opaque", []byte("y"), 0))
+	rootfs := filepath.Join(dir, "merged")
+	must(t, unix.Mount("overlay", rootfs, "overlay", 0, fmt.Sprintf("lowerdir=%[1]s/lower,upperdir=%[1]s/upper,workdir=%[1]s/work", dir)))
+	defer func() { must(t, unix.Unmount(rootfs, 0)) }()
+	d, _ := open(t)
+	v := ensure(t, d, local.Spec{Name: "v"})
+	must(t, d.CopyUp(t.Context(), "v", rootfs, "/data"))
+	if names := ls(t, v.Mountpoint); !slices.Equal(names, []string{"file"}) {
+		t.Errorf("there are %v", names)
+	}
+}
+
 func TestCopyUpLeavesContentAlone(t *testing.T) {
 	rootfs := image(t)
 	d, _ := open(t)

@@ -210,7 +210,8 @@ func listXattrs(path string) ([]string, error) {
 	if size, err = unix.Llistxattr(path, buf); err != nil {
 		return nil, err
 	}
-	return strings.Split(strings.TrimSuffix(string(buf[:size]), "\x00"), "\x00"), nil
+	// On an overlay mount the first answer counts the overlay's own attributes as well, the second leaves them out: there may be none.
+	return strings.FieldsFunc(string(buf[:size]), func(r rune) bool { return r == 0 }), nil
 }
 
 func getXattr(path, name string) ([]byte, error) {
