@@ -50,13 +50,18 @@ func (v *verb) removeImages(ctx context.Context, which string) error {
 	if which == "" || !v.known {
 		return nil
 	}
+	needs, err := v.needs(v.project.Name)
+	if err != nil {
+		return err
+	}
+	v.session.LetImagesGo()
 	var errs []error
 	for name, svc := range v.project.Services {
 		if which == "local" && svc.Image != "" {
 			continue
 		}
 		ref := plan.ImageRef(v.project, name)
-		_, _, err := v.images.Remove(ctx, []string{ref}, false, v.usersOf)
+		_, _, err := v.images.Remove(ctx, []string{ref}, false, needs)
 		switch {
 		case errdefs.IsNotFound(err):
 		case errdefs.IsConflict(err), errdefs.IsFailedPrecondition(err):

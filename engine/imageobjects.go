@@ -41,13 +41,17 @@ func (e *Engine) ImageHistory(ctx context.Context, req *api.ImageRequest) (*api.
 	return resp, nil
 }
 
-// ImagePrune removes images; one that a container was made from stays, whether it runs or not.
+// ImagePrune removes images; one that a container or a project needs stays, whether it runs or not.
 func (e *Engine) ImagePrune(ctx context.Context, req *api.ImagePruneRequest) (*api.ImagePruneResponse, error) {
 	ctx, err := e.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
-	gone, err := e.images.Prune(ctx, image.PruneOptions{All: req.All, Before: req.Before, Labels: req.Labels, NotLabels: req.NotLabels}, e.usersOf)
+	needs, err := e.needs("")
+	if err != nil {
+		return nil, err
+	}
+	gone, err := e.images.Prune(ctx, image.PruneOptions{All: req.All, Before: req.Before, Labels: req.Labels, NotLabels: req.NotLabels}, needs)
 	if err != nil {
 		return nil, err
 	}

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"berth/engine/api"
-	"berth/engine/container"
 	"berth/engine/image"
 	"berth/graph/plan"
 )
@@ -44,15 +43,6 @@ func (e *Engine) Pull(ctx context.Context, req *api.PullRequest, emit func(api.E
 		v.session.Warn("", "some images must be built: berth build "+strings.Join(names, " "))
 	}
 	return err
-}
-
-// usersOf names the containers that were made from an image.
-func (e *Engine) usersOf(img image.Image) []string {
-	var names []string
-	for _, c := range e.containers.List(func(c *container.Container) bool { return c.ImageID == img.ID.String() }) {
-		names = append(names, c.Name)
-	}
-	return names
 }
 
 // Images lists the images.
@@ -95,7 +85,11 @@ func (e *Engine) ImageRemove(ctx context.Context, req *api.ImageRemoveRequest) (
 	if err != nil {
 		return nil, err
 	}
-	untagged, deleted, err := e.images.Remove(ctx, req.Refs, req.Force, e.usersOf)
+	needs, err := e.needs("")
+	if err != nil {
+		return nil, err
+	}
+	untagged, deleted, err := e.images.Remove(ctx, req.Refs, req.Force, needs)
 	return &api.ImageRemoveResponse{Untagged: untagged, Deleted: deleted}, err
 }
 

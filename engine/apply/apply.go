@@ -88,11 +88,22 @@ type Session struct {
 	// Warn takes a line for the user.
 	Warn func(key, text string)
 
+	// LetImagesGo gives up the images before Close.
+	LetImagesGo func()
+
 	lease func(context.Context) error
 }
 
+func imagesOf(p *project.Project) []string {
+	refs := make([]string, 0, len(p.Services))
+	for name := range p.Services {
+		refs = append(refs, plan.ImageRef(p, name))
+	}
+	return refs
+}
+
 // Session begins a verb's work; the context that comes back holds a lease under which what is made is safe from garbage
-// collection until Close.
+// collection until Close. The project's images keep their names until then.
 func (a *Applier) Session(ctx context.Context, p *project.Project) (context.Context, *Session, error) {
 	manager := a.cfg.Client.LeasesService()
 	l, err := manager.Create(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour), leases.WithLabel(leaseLabel, p.Name))
@@ -100,7 +111,11 @@ func (a *Applier) Session(ctx context.Context, p *project.Project) (context.Cont
 		return nil, nil, fmt.Errorf("take a lease: %w", err)
 	}
 	s := &Session{Applier: a, Project: p, Warn: func(string, string) {}}
-	s.lease = func(ctx context.Context) error { return ignoreNotFound(manager.Delete(ctx, l)) }
+	s.LetImagesGo = a.cfg.Images.Hold(imagesOf(p)...)
+	s.lease = func(ctx context.Context) error {
+		s.LetImagesGo()
+		return ignoreNotFound(manager.Delete(ctx, l))
+	}
 	return leases.WithLease(ctx, l.ID), s, nil
 }
 

@@ -314,6 +314,40 @@ func TestOnlyWhatNobodyNeedsIsPruned(t *testing.T) {
 	}
 }
 
+func TestWhatACommandAtWorkNeedsIsNeitherPrunedNorRemoved(t *testing.T) {
+	h, r := newHost(t), registry.Start(t)
+	r.Push(t, small("web"), small("other"))
+	s := newStore(t, h, r)
+	ctx := deadline(h.ctx, t)
+	pull(t, s, "web", "other")
+	first, second := s.Hold("web", "not yet there", "Not/a/Name"), s.Hold("docker.io/library/web:latest")
+	for _, release := range []func(){first, second} {
+		if out, err := s.Prune(ctx, image.PruneOptions{All: true}, nil); err != nil || names(t, s) != "web:latest" {
+			t.Errorf("prune: %+v, %v; left are %s", out, err, names(t, s))
+		}
+		_, _, err := s.Remove(ctx, []string{"web"}, false, nil)
+		if !errdefs.IsFailedPrecondition(err) || err.Error() != `remove image "web": a command that is at work needs it` {
+			t.Errorf("remove: %v", err)
+		}
+		release()
+		release()
+	}
+	if out, err := s.Prune(ctx, image.PruneOptions{All: true}, nil); err != nil || names(t, s) != "" {
+		t.Errorf("prune in the end: %+v, %v; left are %s", out, err, names(t, s))
+	}
+}
+
+func TestAHeldImageCanBeRemovedByForce(t *testing.T) {
+	h, r := newHost(t), registry.Start(t)
+	r.Push(t, small("web"))
+	s := newStore(t, h, r)
+	pull(t, s, "web")
+	defer s.Hold("web")()
+	if _, _, err := s.Remove(deadline(h.ctx, t), []string{"web"}, true, nil); err != nil || names(t, s) != "" {
+		t.Errorf("%v; left are %s", err, names(t, s))
+	}
+}
+
 func TestPruneGivesBackWhatACutOffPullHadFetched(t *testing.T) {
 	h, r := newHost(t), registry.Start(t)
 	web := large("web", 71)

@@ -30,7 +30,8 @@ type Pruned struct {
 	Reclaimed int64    // bytes on disk, packed and unpacked
 }
 
-// Prune takes images away that nobody needs. usedBy names who needs an image, as in Remove: such a one stays.
+// Prune takes images away that nobody needs. usedBy names who needs an image, as in Remove: such a one stays, and so does one
+// with a name that is held.
 func (s *Store) Prune(ctx context.Context, o PruneOptions, usedBy func(image Image) []string) (Pruned, error) {
 	ctx = s.within(ctx)
 	list, err := s.List(ctx)
@@ -46,7 +47,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions, usedBy func(image Ima
 		if !o.takes(names) || usedBy != nil && slices.ContainsFunc(names, func(i Image) bool { return len(usedBy(i)) > 0 }) {
 			continue
 		}
-		if err := s.untag(ctx, names, &out); err != nil {
+		if _, err := s.holds.unlessHeld(refsOf(names), func() error { return s.untag(ctx, names, &out) }); err != nil {
 			return out, err
 		}
 	}
@@ -76,6 +77,14 @@ func byImage(list []Image) [][]Image {
 		groups[i] = append(groups[i], img)
 	}
 	return groups
+}
+
+func refsOf(list []Image) []string {
+	refs := make([]string, 0, len(list))
+	for _, img := range list {
+		refs = append(refs, img.Ref)
+	}
+	return refs
 }
 
 // takes decides on an image, given once for each of its names.

@@ -2,6 +2,7 @@ package image
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -11,20 +12,24 @@ import (
 
 // Remove takes names away and, with an image's last name, the image. refs are names or ids; by an id all names of the
 // image go, if there is only one of them or with force. usedBy names the containers that need an image: its last name is
-// then refused without force. With force the name goes and what the containers need stays until they go.
+// then refused without force, as is a name that is held. With force the name goes and what the containers need stays until
+// they go.
 //
 // untagged are the names that went (familiar), deleted the ids of images that went. What was done before an error is
 // in both.
 func (s *Store) Remove(ctx context.Context, refs []string, force bool, usedBy func(image Image) []string) (untagged, deleted []string, err error) {
 	ctx = s.within(ctx)
 	for _, ref := range refs {
-		u, d, err := s.removeOne(ctx, ref, force, usedBy)
+		u, d, one := s.removeOne(ctx, ref, force, usedBy)
 		untagged, deleted = append(untagged, u...), append(deleted, d...)
-		if err != nil {
-			return untagged, deleted, err
+		if err = one; err != nil {
+			break
 		}
 	}
-	return untagged, deleted, nil
+	if len(untagged)+len(deleted) > 0 { // the space is free when the call returns
+		err = errors.Join(err, s.Collect(ctx))
+	}
+	return untagged, deleted, err
 }
 
 func (s *Store) removeOne(ctx context.Context, ref string, force bool, usedBy func(Image) []string) (untagged, deleted []string, err error) {
@@ -52,7 +57,7 @@ func (s *Store) removeOne(ctx context.Context, ref string, force bool, usedBy fu
 		going = names
 	}
 	if len(going) < len(names) {
-		return s.drop(ctx, going, "")
+		return s.dropUnlessHeld(ctx, ref, going, "", force)
 	}
 	var users []string
 	if usedBy != nil {
@@ -66,7 +71,26 @@ func (s *Store) removeOne(ctx context.Context, ref string, force bool, usedBy fu
 	if len(users) > 0 {
 		id = "" // its content stays for them
 	}
-	return s.drop(ctx, going, id)
+	return s.dropUnlessHeld(ctx, ref, going, id, force)
+}
+
+func (s *Store) dropUnlessHeld(ctx context.Context, ref string, going []images.Image, id string, force bool) (untagged, deleted []string, err error) {
+	if force {
+		return s.drop(ctx, going, id)
+	}
+	var names []string
+	for _, rec := range going {
+		names = append(names, rec.Name)
+	}
+	held, err := s.holds.unlessHeld(names, func() error {
+		untagged, deleted, err = s.drop(ctx, going, id)
+		return err
+	})
+	if held {
+		return nil, nil, &Error{Op: "remove image", Ref: ref, Class: errdefs.ErrFailedPrecondition,
+			Reason: "a command that is at work needs it", hint: "wait until that is done, or use --force"}
+	}
+	return untagged, deleted, err
 }
 
 // byID reports that ref meant rec by its id.
@@ -99,14 +123,10 @@ func familiars(recs []images.Image) []string {
 	return list
 }
 
-// drop removes records, the last of them with a collection, so that the space is free when the call returns.
+// drop removes records.
 func (s *Store) drop(ctx context.Context, recs []images.Image, id string) (untagged, deleted []string, err error) {
-	for i, rec := range recs {
-		var opts []images.DeleteOpt
-		if i == len(recs)-1 {
-			opts = append(opts, images.SynchronousDelete())
-		}
-		if err := s.images.Delete(ctx, rec.Name, opts...); err != nil && !errdefs.IsNotFound(err) {
+	for _, rec := range recs {
+		if err := s.images.Delete(ctx, rec.Name); err != nil && !errdefs.IsNotFound(err) {
 			return untagged, deleted, fmt.Errorf("remove image %q: %w", familiar(rec.Name), err)
 		}
 		s.forget(rec.Target.Digest)

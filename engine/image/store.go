@@ -53,6 +53,7 @@ type Store struct {
 	capable     func() []string     // the snapshotter's capabilities, asked once
 	blobs       flights
 	chains      keyedLock
+	holds       holds
 
 	holdMu  sync.Mutex
 	holding string // the lease of root file systems
