@@ -25,6 +25,8 @@ type world struct {
 	probe func() (string, error)
 	push  func() error // the probe's images
 
+	distribution func() error // pushes registry:3
+
 	mu   sync.Mutex
 	real map[string]func() error // pushes an image of a real application, by its OCI layout
 }
@@ -57,6 +59,7 @@ func newWorld() (*world, error) {
 	w.berth = sync.OnceValues(w.findBerth)
 	w.probe = sync.OnceValues(w.buildProbe)
 	w.push = sync.OnceValue(w.pushProbe)
+	w.distribution = sync.OnceValue(w.pushDistribution)
 	return w, nil
 }
 
