@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/log"
+
 	"berth/engine/build"
 	"berth/engine/image"
 	"berth/testing/host"
@@ -53,6 +55,10 @@ var buildPrograms = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	// containerd and the registry log through the same logger.
+	if err := log.SetLevel("fatal"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	if _, child := childArgs(); !child {
 		if dir, err := buildPrograms(); err == nil {
@@ -255,6 +261,9 @@ func TestBuilder(t *testing.T) {
 		{"several platforms make an index", severalPlatformsMakeAnIndex},
 		{"several builds share their steps", severalBuildsShareTheirSteps},
 		{"space of the cache is given back", spaceOfTheCacheIsGivenBack},
+		{"a check finds and builds nothing", aCheckFindsAndBuildsNothing},
+		{"a check of what can't be built fails", aCheckOfWhatCannotBeBuiltFails},
+		{"a build warns as a check does", aBuildWarnsAsACheckDoes},
 		{"a cancelled build leaves nothing running", aCancelledBuildLeavesNothingRunning},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, b.with(t)) })

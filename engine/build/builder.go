@@ -108,27 +108,26 @@ func (b *Builder) Build(ctx context.Context, req Request, progress func(Progress
 		return Result{}, buildError(req, err)
 	}
 	defer leave()
-	opt, release, err := b.options(req)
+	opt, release, err := b.prepare(ctx, req)
 	if err != nil {
-		return Result{}, buildError(req, err)
+		return Result{}, err
 	}
 	defer release()
 	statuses := make(chan *client.SolveStatus)
-	var seen outputs
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for s := range statuses {
-			seen.add(s)
-			if progress != nil {
-				progress(progressOf(s))
-			}
-		}
-	}()
+	seen, done := watch(statuses, progress)
 	resp, err := bk.client.Solve(ctx, nil, opt, statuses)
 	<-done
 	if err != nil {
-		return Result{}, solveError(req, err, &seen)
+		return Result{}, solveError(req, err, seen)
 	}
 	return resultOf(req, resp)
+}
+
+// prepare says in BuildKit's words what is asked, and makes what that needs on the host until release is called.
+func (b *Builder) prepare(_ context.Context, req Request) (_ client.SolveOpt, release func(), err error) {
+	opt, release, err := b.options(req)
+	if err != nil {
+		return client.SolveOpt{}, nil, buildError(req, err)
+	}
+	return opt, release, nil
 }

@@ -35,7 +35,6 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/services/snapshots"
 	_ "github.com/containerd/containerd/v2/plugins/snapshots/native/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/snapshots/overlay/plugin"
-	"github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 )
@@ -51,9 +50,6 @@ type containerdHost struct {
 // newHostIn builds the plugins as containerd's server does; the services are the ones that the engine has.
 func newHostIn(t testing.TB, root string) *containerdHost {
 	t.Helper()
-	if err := log.SetLevel("fatal"); err != nil {
-		t.Fatal(err)
-	}
 	ctx := namespaces.WithNamespace(context.Background(), "berth")
 	set := plugin.NewPluginSet()
 	for _, r := range registry.Graph(func(r *plugin.Registration) bool { return r.Type == plugins.GRPCPlugin }) {

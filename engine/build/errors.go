@@ -9,6 +9,7 @@ import (
 
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
 	solvererrors "github.com/moby/buildkit/solver/errdefs"
+	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"google.golang.org/grpc/codes"
 )
@@ -76,9 +77,7 @@ func solveError(req Request, err error, seen *outputs) error {
 	}
 	e := &Error{Service: req.Service, Reason: reasonOf(err), cause: err}
 	for _, s := range solvererrors.Sources(err) {
-		if line := lineOf(s.Ranges); line > 0 && s.Info != nil {
-			e.File, e.Line, e.Source = s.Info.Filename, line, sourceLines(s)
-		}
+		e.at(s.Info, s.Ranges)
 	}
 	var step *solvererrors.VertexError
 	if errors.As(err, &step) {
@@ -91,6 +90,13 @@ func solveError(req Request, err error, seen *outputs) error {
 	}
 	e.hint = hintFor(req, e)
 	return e
+}
+
+// at says which lines of a Dockerfile are to blame, if that is known.
+func (e *Error) at(info *pb.SourceInfo, ranges []*pb.Range) {
+	if line := lineOf(ranges); line > 0 && info != nil {
+		e.File, e.Line, e.Source = info.Filename, line, sourceLines(&solvererrors.Source{Info: info, Ranges: ranges})
+	}
 }
 
 // frames are what BuildKit's messages have around what is of use.

@@ -26,10 +26,12 @@ func progressOf(s *client.SolveStatus) Progress {
 		p.Logs = append(p.Logs, Log{Step: l.Vertex.String(), Stream: l.Stream, Data: l.Data, At: l.Timestamp})
 	}
 	for _, w := range s.Warnings {
-		warning := Warning{Step: w.Vertex.String(), Short: string(w.Short), URL: w.URL}
-		if w.SourceInfo != nil {
-			warning.File, warning.Line = w.SourceInfo.Filename, lineOf(w.Range)
+		var detail []string
+		for _, line := range w.Detail {
+			detail = append(detail, string(line))
 		}
+		warning := warningOf(string(w.Short), w.URL, detail, w.SourceInfo, w.Range)
+		warning.Step = w.Vertex.String()
 		p.Warnings = append(p.Warnings, warning)
 	}
 	return p
@@ -55,6 +57,22 @@ func lineOf(ranges []*pb.Range) int {
 
 // keptOutput is how much of a step's output an error shows.
 const keptOutput = 8 << 10
+
+// watch hands on what a build says until it is over, which closes done, and remembers it for errors.
+func watch(statuses <-chan *client.SolveStatus, progress func(Progress)) (seen *outputs, done <-chan struct{}) {
+	seen = &outputs{}
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		for s := range statuses {
+			seen.add(s)
+			if progress != nil {
+				progress(progressOf(s))
+			}
+		}
+	}()
+	return seen, over
+}
 
 // outputs remembers names and the last output of steps, for errors.
 type outputs struct {

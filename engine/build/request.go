@@ -126,4 +126,6 @@ type Warning struct {
 	Step, Short, URL string
 	File             string
 	Line             int
+	// Detail explains, and Source are the lines in question, the first of them being Line.
+	Detail, Source []string
 }
