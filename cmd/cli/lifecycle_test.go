@@ -144,13 +144,14 @@ func TestPull(t *testing.T) {
 		{Kind: api.KindPull, Pull: &api.PullEvent{Ref: "nginx", Layer: "sha256:01", Status: "done"}},
 		{Kind: api.KindPull, Pull: &api.PullEvent{Ref: "nginx", Status: "done"}},
 	}
-	expect(t, s.run("pull", "--policy", "missing", "--include-deps", "--ignore-pull-failures", "web"), 0, "", " Image nginx Pulling\n Image nginx Pulled\n")
+	lines := " Image nginx Pulling\n 01 Downloading 1B / 2B\n 01 Pull complete\n Image nginx Pulled\n"
+	expect(t, s.run("pull", "--policy", "missing", "--include-deps", "--ignore-pull-failures", "--ignore-buildable", "web"), 0, "", lines)
 	q := request[api.PullRequest](t, s.engine)
-	if q.Policy != "missing" || !q.IncludeDeps || !q.IgnoreFailures || len(q.Project) == 0 {
+	if q.Policy != "missing" || !q.IncludeDeps || !q.IgnoreFailures || !q.IgnoreBuildable || len(q.Project) == 0 {
 		t.Errorf("the engine was asked %+v", q)
 	}
 	expect(t, s.run("pull", "-q"), 0, "", "")
-	expect(t, s.run("image", "pull", "nginx"), 0, "", " Image nginx Pulling\n Image nginx Pulled\n")
+	expect(t, s.run("image", "pull", "nginx"), 0, "", lines)
 	if q := request[api.PullRequest](t, s.engine); !slices.Equal(q.Refs, []string{"nginx"}) || q.Policy != "always" {
 		t.Errorf("the engine was asked %+v", q)
 	}

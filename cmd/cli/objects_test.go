@@ -25,7 +25,7 @@ func TestPush(t *testing.T) {
 		{Kind: api.KindPull, Pull: &api.PullEvent{Ref: ref, Status: "done"}},
 		{Kind: api.KindPushed, Pushed: &api.PushedEvent{Name: ref + ":latest", Digest: "sha256:ab", Size: 7, Only: "linux/amd64"}},
 	}
-	lines := " Service db Skipped\n Image " + ref + " Pushing\n Image " + ref + " Pushed\n"
+	lines := " Service db Skipped\n Image " + ref + " Pushing\n 01 Pushing 1B / 2B\n 02 Mounted\n 01 Pushed\n Image " + ref + " Pushed\n"
 	only := "note: " + ref + ":latest: linux/amd64 was pushed; the image's other platforms are not all on this host\n"
 	expect(t, s.run("push", "--ignore-push-failures", "--include-deps", "web"), 0, "", lines+only)
 	if q := request[api.PushRequest](t, s.engine); !q.IgnoreFailures || !q.IncludeDeps || len(q.Project) == 0 || !slices.Equal(q.Services, []string{"web"}) {

@@ -23,10 +23,7 @@ type task struct {
 	start, end     time.Time
 	layers         []*task
 	layerByID      map[string]*task
-	// received samples how much of an image has come, for the rate.
-	rateFrom  time.Time
-	rateBytes int64
-	rate      float64 // bytes per second
+	meter          meter // of what comes or goes
 }
 
 // view is how to draw: limit is the number of lines there is room for (0: any).
@@ -58,7 +55,9 @@ func (b *board) apply(u update, now time.Time) {
 			parent.layers = append(parent.layers, l)
 		}
 		l.set(u, now)
-		parent.sample(now)
+		l.meter.read(l.current, now)
+		received, _, _ := parent.sum()
+		parent.meter.read(received, now)
 		return
 	}
 	b.task(u.id, now).set(u, now)
@@ -88,25 +87,11 @@ func (t *task) set(u update, now time.Time) {
 	if u.total > 0 {
 		t.total = u.total
 	}
-	if u.current > t.current || u.text == "Extracting" {
+	if u.current > t.current || u.text == extracting {
 		t.current = u.current
 	}
 	if u.state == done && t.total > 0 {
 		t.current = t.total
-	}
-}
-
-const rateWindow = time.Second
-
-func (t *task) sample(now time.Time) {
-	current, _, _ := t.sum()
-	if t.rateFrom.IsZero() {
-		t.rateFrom, t.rateBytes = now, current
-		return
-	}
-	if span := now.Sub(t.rateFrom); span >= rateWindow {
-		t.rate = float64(current-t.rateBytes) / span.Seconds()
-		t.rateFrom, t.rateBytes = now, current
 	}
 }
 
@@ -117,7 +102,7 @@ func (t *task) sum() (current, total int64, known bool) {
 		if l.state == working && l.total == 0 {
 			known = false
 		}
-		if l.text == "Extracting" {
+		if l.text == extracting {
 			current += l.total // it has come
 		} else {
 			current += l.current
@@ -266,14 +251,14 @@ func (t *task) line(v view, p palette, width int, margin string) string {
 	return margin + t.mark(v, p) + " " + id + " " + t.paint(p)(middle) + gap + p.timer(timer)
 }
 
-// bar is "[⣿⣷⠀] 12.1MB / 40MB  5.2MB/s".
+// bar is "[⣿⣷⠀] 12.1MB / 40MB  5.2MB/s  6s left".
 func (t *task) bar() string {
 	var s strings.Builder
 	s.WriteString("[")
 	for _, l := range t.layers {
 		fill := 0
 		switch {
-		case l.state == done:
+		case l.state == done, l.text == extracting:
 			fill = len(fillFrames) - 1
 		case l.total > 0:
 			fill = int(int64(len(fillFrames)-1) * min(l.current, l.total) / l.total)
@@ -282,10 +267,7 @@ func (t *task) bar() string {
 	}
 	s.WriteString("]")
 	if current, total, known := t.sum(); known {
-		fmt.Fprintf(&s, " %s / %s", HumanSize(current), HumanSize(total))
-		if t.rate > 0 && current < total {
-			fmt.Fprintf(&s, "  %s/s", HumanSize(int64(t.rate)))
-		}
+		fmt.Fprintf(&s, " %s / %s%s", HumanSize(current), HumanSize(total), t.meter.speed(current, total))
 	} else {
 		s.WriteString(" " + t.text)
 	}
@@ -296,7 +278,7 @@ func (t *task) layerLine(v view, p palette, width int) string {
 	shown := *t
 	shown.layers = nil
 	if t.state == working && t.total > 0 {
-		shown.text = fmt.Sprintf("%-12s %s / %s", t.text, HumanSize(t.current), HumanSize(t.total))
+		shown.text = fmt.Sprintf("%-12s %s / %s", t.text, HumanSize(t.current), HumanSize(t.total)) + t.meter.speed(t.current, t.total)
 	}
 	return shown.line(v, p, max(width-2, len("0123456789ab")), "   ")
 }

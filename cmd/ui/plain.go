@@ -3,18 +3,19 @@ package ui
 import (
 	"fmt"
 	"io"
+	"time"
 
 	"berth/engine/api"
 )
 
 const dryRunPrefix = "DRY-RUN MODE - "
 
-// plain writes a line for each change, " Container shop-web-1 Started", and of an image only the whole.
+// plain writes a line for each change, " Container shop-web-1 Started", and of a layer that takes long one every few seconds.
 type plain struct {
 	w         io.Writer
 	options   ProgressOptions
 	translate *translator
-	said      map[string]string // by id
+	said      map[string]told // by id, of layers with the parent's before it
 	talk      talker
 	builds    *buildTeller
 }
@@ -27,10 +28,9 @@ func (p *plain) Event(e api.Event) {
 		p.builds.event(e)
 	}
 	for _, u := range p.translate.translate(e) {
-		if u.parent != "" || p.said[u.id] == u.text {
+		if !p.news(u) {
 			continue
 		}
-		p.said[u.id] = u.text
 		prefix := ""
 		if p.options.DryRun {
 			prefix = dryRunPrefix
@@ -39,11 +39,40 @@ func (p *plain) Event(e api.Event) {
 		if u.details != "" {
 			line += " " + u.details
 		}
+		if u.parent != "" && u.state == working && u.total > 0 {
+			line += fmt.Sprintf(" %s / %s", HumanSize(u.current), HumanSize(u.total))
+		}
 		fmt.Fprintln(p.w, line)
 	}
 	if e.Build != nil && !p.options.HideBuilds {
 		p.builds.event(e)
 	}
+}
+
+// told is what was last written of a thing.
+type told struct {
+	text string
+	at   time.Time
+}
+
+// layerInterval is how often a layer on its way is told of.
+const layerInterval = 5 * time.Second
+
+// news says whether an update is worth a line, and notes it.
+func (p *plain) news(u update) bool {
+	key := u.id
+	if u.parent != "" {
+		key = u.parent + " " + u.id
+		if p.options.HideLayers || u.state == working && (u.total == 0 || u.text == downloaded) {
+			return false
+		}
+	}
+	last, again := p.said[key]
+	if again && last.text == u.text && (u.parent == "" || u.at.Sub(last.at) < layerInterval) {
+		return false
+	}
+	p.said[key] = told{u.text, u.at}
+	return true
 }
 
 func (p *plain) Done(error) { p.builds.done(!p.options.HoldWarnings) }

@@ -62,7 +62,7 @@ func (u *UI) Progress(o ProgressOptions) Progress {
 		tick, stop := u.cfg.Tick()
 		return startTTY(w, u.colored(true), o, cols, u.cfg.Now, tick, stop)
 	}
-	return &plain{w: w, options: o, translate: newTranslator(o), said: map[string]string{}, talk: talk, builds: u.teller(w)}
+	return &plain{w: w, options: o, translate: newTranslator(o), said: map[string]told{}, talk: talk, builds: u.teller(w)}
 }
 
 // talker says what isn't about a single thing: notices, warnings, orphans.

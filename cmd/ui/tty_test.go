@@ -163,7 +163,7 @@ func TestTheDisplayIsRedrawnInPlace(t *testing.T) {
 `)
 }
 
-func TestPullsShowEveryLayerWithRate(t *testing.T) {
+func TestPullsShowEveryLayerWithRateAndTimeLeft(t *testing.T) {
 	f, u := newTerminal(70, 20)
 	p := u.Progress(ui.ProgressOptions{Operation: "pull"})
 	p.Event(pulled("nginx", "", "resolving", 0, 0))
@@ -173,16 +173,78 @@ func TestPullsShowEveryLayerWithRate(t *testing.T) {
 	p.Event(pulled("nginx", "sha256:aaaaaaaaaaaaaaaa", "downloading", 10_000_000, 40_000_000))
 	f.redraw()
 	same(t, f.screen, `[+] pull 0/1
- ⠋ Image nginx [⣀⣿] 10MB / 40MB  5MB/s                           2.0s
-   ⠋ aaaaaaaaaaaa Downloading  10MB / 40MB                       2.0s
+ ⠋ Image nginx [⣀⣿] 10MB / 40MB  5MB/s  6s left                  2.0s
+   ⠋ aaaaaaaaaaaa Downloading  10MB / 40MB  5MB/s  6s left       2.0s
+   ✔ bbbbbbbbbbbb Already exists                                 0.0s
+`)
+	f.pass(10 * time.Second)
+	p.Event(pulled("nginx", "sha256:aaaaaaaaaaaaaaaa", "downloading", 11_000_000, 40_000_000)) // it slows down
+	f.redraw()
+	same(t, f.screen, `[+] pull 0/1
+ ⠋ Image nginx [⣀⣿] 11MB / 40MB  2.55MB/s  11s left             12.0s
+   ⠋ aaaaaaaaaaaa Downloading  11MB / 40MB  2.55MB/s  11s left  12.0s
+   ✔ bbbbbbbbbbbb Already exists                                 0.0s
+`)
+	p.Event(pulled("nginx", "sha256:aaaaaaaaaaaaaaaa", "downloaded", 40_000_000, 40_000_000))
+	p.Event(pulled("nginx", "sha256:aaaaaaaaaaaaaaaa", "extracting", 0, 40_000_000))
+	f.pass(2 * time.Second)
+	p.Event(pulled("nginx", "sha256:aaaaaaaaaaaaaaaa", "extracting", 30_000_000, 40_000_000))
+	f.redraw()
+	same(t, f.screen, `[+] pull 0/1
+ ⠋ Image nginx [⣿⣿] 40MB / 40MB                                 14.0s
+   ⠋ aaaaaaaaaaaa Extracting   30MB / 40MB  15MB/s  1s left     14.0s
    ✔ bbbbbbbbbbbb Already exists                                 0.0s
 `)
 	p.Event(pulled("nginx", "sha256:aaaaaaaaaaaaaaaa", "done", 0, 0))
 	p.Event(pulled("nginx", "", "done", 0, 0))
 	p.Done(nil)
 	same(t, f.screen, `[+] pull 1/1
- ✔ Image nginx Pulled                                            2.0s
+ ✔ Image nginx Pulled                                           14.0s
 `)
+}
+
+func TestAPullTellsWhatItLeftOutAndWhatItCanDoWithout(t *testing.T) {
+	f, u := newTerminal(60, 20)
+	p := u.Progress(ui.ProgressOptions{Operation: "pull"})
+	p.Event(api.Event{Kind: api.KindVerdict, Verdict: &api.Verdict{Object: "image db", Outcome: "keep", Why: "present"}})
+	p.Event(api.Event{Kind: api.KindVerdict, Verdict: &api.Verdict{Object: "image web", Outcome: "pull", Why: "asked for"}})
+	p.Event(step("pull", "image web", "working"))
+	p.Event(pulled("web", "", "resolving", 0, 0))
+	p.Event(pulled("web", "", "error", 0, 0))
+	p.Event(step("pull", "image web", "done"))
+	p.Done(nil)
+	same(t, f.screen, `[+] pull 2/2
+ ✔ Image db  Skipped present                           0.0s
+ ! Image web Not pulled                                0.0s
+`)
+}
+
+func TestWithoutATerminalALayerThatTakesLongIsToldOfNowAndThen(t *testing.T) {
+	var out bytes.Buffer
+	u := ui.New(ui.Config{Out: &out, Err: &out, Progress: ui.ModePlain})
+	p := u.Progress(ui.ProgressOptions{Operation: "pull"})
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	report := func(after time.Duration, status string, current int64) {
+		ev := pulled("web", "sha256:aaaaaaaaaaaaaaaa", status, current, 40_000_000)
+		ev.Time = at.Add(after)
+		p.Event(ev)
+	}
+	for s := range 12 {
+		report(time.Duration(s)*time.Second, "downloading", int64(s)*1_000_000)
+	}
+	report(12*time.Second, "downloaded", 40_000_000)
+	report(12*time.Second, "extracting", 0)
+	report(13*time.Second, "done", 0)
+	p.Done(nil)
+	want := ` aaaaaaaaaaaa Downloading 0B / 40MB
+ aaaaaaaaaaaa Downloading 5MB / 40MB
+ aaaaaaaaaaaa Downloading 10MB / 40MB
+ aaaaaaaaaaaa Extracting 0B / 40MB
+ aaaaaaaaaaaa Pull complete
+`
+	if out.String() != want {
+		t.Errorf("it says\n%s\nwant\n%s", out.String(), want)
+	}
 }
 
 func TestALongListFitsTheTerminalUntilItIsDone(t *testing.T) {

@@ -33,17 +33,19 @@ type translator struct {
 	restart bool
 	// ups: what is kept runs.
 	ups bool
-	// pushes: images go to their registries.
-	pushes    bool
-	replaced  map[string]bool // objects that are replaced
-	byService map[string][]string
-	created   map[string]bool
-	built     map[string]bool // by image: whether the build is over
+	// pushes: images go to their registries. pulls: images are all that the verb is about.
+	pushes, pulls bool
+	unpulled      map[string]bool // images that could not be pulled, by object
+	replaced      map[string]bool // objects that are replaced
+	byService     map[string][]string
+	created       map[string]bool
+	built         map[string]bool // by image: whether the build is over
 }
 
 func newTranslator(o ProgressOptions) *translator {
 	return &translator{
 		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(), pushes: o.Operation == "push",
+		pulls: o.Operation == "pull", unpulled: map[string]bool{},
 		replaced: map[string]bool{}, byService: map[string][]string{}, created: map[string]bool{},
 		built: map[string]bool{},
 	}
@@ -56,6 +58,9 @@ func (t *translator) translate(e api.Event) []update {
 	case e.Pull != nil:
 		if t.pushes {
 			return []update{push(e.Pull, e.Time)}
+		}
+		if e.Pull.Layer == "" && e.Pull.Status == "error" {
+			t.unpulled["image "+e.Pull.Ref] = true
 		}
 		return []update{pull(e.Pull, e.Time)}
 	case e.Verdict != nil:
@@ -105,6 +110,9 @@ func title(object string) string {
 }
 
 func (t *translator) verdict(v *api.Verdict, at time.Time) []update {
+	if t.pulls && v.Outcome == "keep" && strings.HasPrefix(v.Object, "image ") {
+		return []update{{id: title(v.Object), state: done, text: "Skipped", details: v.Why, at: at}}
+	}
 	if !strings.HasPrefix(v.Object, "container ") {
 		return nil
 	}
@@ -150,6 +158,9 @@ func (t *translator) step(s *api.StepEvent, at time.Time) []update {
 		u.text = words[0]
 	case "done":
 		u.state, u.text = done, words[1]
+		if s.Verb == "pull" && t.unpulled[s.Object] {
+			u.state, u.text = warned, "Not pulled" // it can be done without
+		}
 	case "skipped":
 		u.state, u.text = warned, "Skipped"
 	case "error":
@@ -250,78 +261,6 @@ func wordsOf(verb string) [2]string {
 		return [2]string{"Working", "Done"}
 	}
 	return [2]string{title(verb), title(verb)}
-}
-
-func pull(p *api.PullEvent, at time.Time) update {
-	u := update{id: "Image " + p.Ref, current: p.Current, total: p.Total, at: at}
-	layer := p.Layer != ""
-	if layer {
-		u.parent, u.id = u.id, shortLayer(p.Layer)
-	}
-	switch p.Status {
-	case "downloading":
-		u.text = "Downloading"
-	case "extracting":
-		u.text = "Extracting"
-	case "done":
-		u.state, u.text = done, "Pulled"
-		if layer {
-			u.text = "Pull complete"
-		}
-	case "exists":
-		u.state, u.text = done, "Exists"
-		if layer {
-			u.text = "Already exists"
-		}
-	case "error":
-		u.state, u.text = failed, "Error"
-	default:
-		u.text = "Pulling"
-		if layer {
-			u.text = "Waiting"
-		}
-	}
-	if !layer && u.state == working {
-		u.text, u.current, u.total = "Pulling", 0, 0
-	}
-	return u
-}
-
-func push(p *api.PullEvent, at time.Time) update {
-	if p.Layer == "" {
-		u := update{id: "Image " + p.Ref, text: "Pushing", at: at}
-		switch p.Status {
-		case "done", "exists":
-			u.state, u.text = done, "Pushed"
-		case "error":
-			u.state, u.text = failed, "Error"
-		}
-		return u
-	}
-	u := update{id: shortLayer(p.Layer), parent: "Image " + p.Ref, text: "Waiting", current: p.Current, total: p.Total, at: at}
-	switch p.Status {
-	case "uploading":
-		u.text = "Pushing"
-	case "done":
-		u.state, u.text = done, "Pushed"
-	case "exists":
-		u.state, u.text = done, "Already exists"
-	case "mounted":
-		u.state, u.text = done, "Mounted"
-	case "error":
-		u.state, u.text = failed, "Error"
-	}
-	return u
-}
-
-func shortLayer(digest string) string {
-	if _, hex, ok := strings.Cut(digest, ":"); ok {
-		digest = hex
-	}
-	if len(digest) > 12 {
-		digest = digest[:12]
-	}
-	return digest
 }
 
 func firstLine(s string) string {
