@@ -269,14 +269,9 @@ func (m *making) network(ctx context.Context) error {
 	}
 	for _, e := range r.Endpoints {
 		r.Networks = append(r.Networks, e.Network)
-		if e.Network == netplan.DefaultBridge {
-			if _, err := m.cfg.Networks.EnsureNetwork(ctx, netplan.Bridge()); err != nil {
-				return err
-			}
-		}
 	}
 	fresh := len(m.cfg.Networks.Addresses(r.Owner)) == 0
-	if _, err := m.cfg.Networks.Reserve(ctx, r.Owner, r.Endpoints); err != nil {
+	if err := m.reserve(ctx, *r); err != nil {
 		return err
 	}
 	if fresh {
@@ -289,6 +284,19 @@ func (m *making) network(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// reserve takes the container's addresses. The shared bridge is made for it if need be, and not taken away in between.
+func (a *Applier) reserve(ctx context.Context, r container.Record) error {
+	if slices.Contains(r.Networks, netplan.DefaultBridge) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		if _, err := a.cfg.Networks.EnsureNetwork(ctx, netplan.Bridge()); err != nil {
+			return err
+		}
+	}
+	_, err := a.cfg.Networks.Reserve(ctx, r.Owner, r.Endpoints)
+	return err
 }
 
 // named finds the container that "service:x" or "container:x" means.

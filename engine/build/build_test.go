@@ -55,6 +55,9 @@ var buildPrograms = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	if code, done := apart(); done {
+		os.Exit(code)
+	}
 	// containerd and the registry log through the same logger.
 	if err := log.SetLevel("fatal"); err != nil {
 		panic(err)
@@ -132,6 +135,7 @@ func newBenchWith(t testing.TB, dir string, change func(*build.Config)) *bench {
 		Credentials: func(_, host string) (string, string, error) { return logins[host][0], logins[host][1], nil },
 		Client:      h.client, Snapshotter: "overlayfs", Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state"), Runc: runc,
 	}
+	sandbox(t, dir, &cfg)
 	change(&cfg)
 	builder, err := build.Open(cfg)
 	if err != nil {

@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"slices"
 	"sync"
 
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	"github.com/moby/buildkit/client"
+
+	"berth/engine/build/step"
+	"berth/engine/spec"
 )
 
 // Config says what a Builder works with.
@@ -21,21 +26,33 @@ type Config struct {
 	Root, State string
 	// Runc is the path of the runtime.
 	Runc string
-	// CgroupParent is the group that steps run in, AppArmor the name of a loaded profile; "" is none.
-	CgroupParent, AppArmor string
+	// Host is what the kernel and the engine's rights allow: steps have the sandbox of services.
+	Host spec.Host
+	// Networks makes the network of steps, which is the engine's shared bridge; ReleaseBridge takes that away if nobody is
+	// on it.
+	Networks      step.Networks
+	ReleaseBridge func(context.Context) error
+	// DNS reads the host's resolver configuration.
+	DNS func() spec.DNS
+	// Log takes what is of no use to who builds; nil: nobody.
+	Log *slog.Logger
 	// Registries gives the endpoints of a registry; nil is each registry itself, over TLS or, on loopback, plain HTTP.
 	Registries docker.RegistryHosts
 	// Credentials looks up who to log in to a registry as, in the Docker configuration of a folder; nil logs in to none.
 	Credentials func(folder, host string) (user, secret string, err error)
 	// CacheBytes limits the build cache; 0 is a share of the disk.
 	CacheBytes int64
-	// HostAddress stands for "host-gateway"; "" is 127.0.0.1, as steps are in the host's network.
-	HostAddress string
+}
+
+// step is what RUN steps work with.
+func (c Config) step() step.Config {
+	return step.Config{State: c.State, Runc: c.Runc, Host: c.Host, Networks: c.Networks, ReleaseBridge: c.ReleaseBridge, DNS: c.DNS, Log: c.Log}
 }
 
 // Builder builds images. All methods may be called at the same time.
 type Builder struct {
-	cfg Config
+	cfg   Config
+	steps *step.Runner
 
 	mu      sync.Mutex
 	running *buildkit // nil until first need
@@ -48,10 +65,7 @@ var errClosed = errors.New("the builder is closed")
 
 // Open makes a Builder and takes away what a killed one left of running steps. BuildKit is started at first need.
 func Open(cfg Config) (*Builder, error) {
-	if cfg.HostAddress == "" {
-		cfg.HostAddress = "127.0.0.1"
-	}
-	b := &Builder{cfg: cfg}
+	b := &Builder{cfg: cfg, steps: step.New(cfg.step())}
 	if err := cfg.clean(); err != nil {
 		return nil, fmt.Errorf("clean up after earlier builds: %w", err)
 	}
@@ -71,7 +85,7 @@ func (b *Builder) Close() error {
 	defer b.mu.Unlock()
 	b.closed = true
 	if b.running == nil {
-		return nil
+		return b.steps.Close()
 	}
 	bk := b.running
 	b.running = nil
@@ -86,7 +100,7 @@ func (b *Builder) enter(ctx context.Context) (_ *buildkit, leave func(), _ error
 		return nil, nil, errClosed
 	}
 	if b.running == nil {
-		bk, err := start(context.WithoutCancel(ctx), b.cfg)
+		bk, err := start(context.WithoutCancel(ctx), b.cfg, b.steps)
 		if err != nil {
 			return nil, nil, fmt.Errorf("start the builder: %w", err)
 		}
@@ -124,10 +138,29 @@ func (b *Builder) Build(ctx context.Context, req Request, progress func(Progress
 }
 
 // prepare says in BuildKit's words what is asked, and makes what that needs on the host until release is called.
-func (b *Builder) prepare(_ context.Context, req Request) (_ client.SolveOpt, release func(), err error) {
-	opt, release, err := b.options(req)
+func (b *Builder) prepare(ctx context.Context, req Request) (_ client.SolveOpt, release func(), err error) {
+	leave := b.steps.Hold(ctx)
+	gateway, err := b.hostAddress(ctx, req)
 	if err != nil {
+		leave()
 		return client.SolveOpt{}, nil, buildError(req, err)
 	}
-	return opt, release, nil
+	opt, remove, err := b.options(req, gateway)
+	if err != nil {
+		leave()
+		return client.SolveOpt{}, nil, buildError(req, err)
+	}
+	return opt, func() { remove(); leave() }, nil
+}
+
+// hostAddress is what "host-gateway" stands for in a request; "" if that names none.
+func (b *Builder) hostAddress(ctx context.Context, req Request) (string, error) {
+	if !slices.ContainsFunc(req.ExtraHosts, func(h Host) bool { return h.Address == hostGateway }) {
+		return "", nil
+	}
+	if req.Network == "host" {
+		return "127.0.0.1", nil
+	}
+	a, err := b.steps.Gateway(ctx)
+	return a.String(), err
 }

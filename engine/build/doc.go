@@ -15,7 +15,8 @@
 //   - Content and snapshots are the engine's own, in its containerd namespace, held by BuildKit's leases for as long as
 //     they are in the build cache.
 //
-//   - What a killed engine left of a RUN step (its process, mounts and folder) goes with the next Open.
+//   - What a killed engine left of a RUN step (its processes, control groups, mounts and folder) goes with the next Open;
+//     its address and its links go when the networks are told who is alive.
 //
 //   - A process has one Builder for all its life: BuildKit keeps checksums and leases in package variables, which point into
 //     databases that Close has closed.
@@ -29,8 +30,8 @@
 // gRPC through pipes in memory: client and controller are made for that, and the session that brings the folders of a
 // build is the same for a client that is elsewhere.
 //
-// RUN steps are run by BuildKit's runc executor, not by the shim: no log, no restart, no state outlives a step. They
-// get the 14 capabilities and the seccomp profile of Docker. Until netplan gives them a network they are in the host's.
+// RUN steps are run by package step, not by the shim: no log, no restart, no state outlives a step. They have the sandbox,
+// the network and the resolver of services.
 //
 // A process of its own for BuildKit would give its 12 MB of program pages back after a build, but would need the engine's
 // socket between itself and every blob, and a second life to watch over.

@@ -33,11 +33,12 @@ const (
 	builtStore      = "built"
 )
 
-// options says in BuildKit's words what is asked. release takes away what was made for the build on the host.
-func (b *Builder) options(req Request) (_ client.SolveOpt, release func(), err error) {
+// options says in BuildKit's words what is asked; hostAddress is what hostGateway stands for. release takes away what was
+// made for the build on the host.
+func (b *Builder) options(req Request, hostAddress string) (_ client.SolveOpt, release func(), err error) {
 	o := &solving{opt: client.SolveOpt{
 		Frontend:      "dockerfile.v0",
-		FrontendAttrs: attributes(req, b.cfg.HostAddress),
+		FrontendAttrs: attributes(req, hostAddress),
 		LocalMounts:   map[string]fsutil.FS{},
 		SharedKey:     digest.FromString(req.Context).Encoded(), // so that of a folder only what changed is sent again
 		CacheExports:  cacheEntries(req.CacheTo),
@@ -91,7 +92,7 @@ type solving struct {
 
 func (o *solving) release() {
 	if o.temp != "" {
-		_ = os.RemoveAll(o.temp) // below State; what stays goes with the next boot
+		_ = os.RemoveAll(o.temp) // what stays goes when the next engine cleans up
 	}
 }
 
@@ -123,10 +124,13 @@ func (o *solving) mount(name, folder string) error {
 	return nil
 }
 
+// inlineFolders are the names of folders with a Dockerfile that was given as text.
+const inlineFolders = "dockerfile-*"
+
 // addDockerfile says where the Dockerfile is.
 func (o *solving) addDockerfile(req Request, state string) error {
 	if req.Inline != "" {
-		dir, err := os.MkdirTemp(state, "dockerfile-")
+		dir, err := os.MkdirTemp(state, inlineFolders)
 		if err != nil {
 			return err
 		}
@@ -228,6 +232,9 @@ func isRemote(context string) bool {
 	return false
 }
 
+// hostGateway stands for the host's address as steps see it.
+const hostGateway = "host-gateway"
+
 // attributes are the options of the Dockerfile frontend.
 func attributes(req Request, hostAddress string) map[string]string {
 	attrs := map[string]string{"image-resolve-mode": pb.AttrImageResolveModePreferLocal}
@@ -257,7 +264,7 @@ func attributes(req Request, hostAddress string) map[string]string {
 	var hosts, limits []string
 	for _, h := range req.ExtraHosts {
 		address := h.Address
-		if address == "host-gateway" {
+		if address == hostGateway {
 			address = hostAddress
 		}
 		hosts = append(hosts, h.Name+"="+address)

@@ -29,26 +29,29 @@ import (
 	"github.com/moby/buildkit/worker"
 	bolt "go.etcd.io/bbolt"
 	"google.golang.org/grpc"
+
+	"berth/engine/build/step"
 )
 
 // buildkit is a BuildKit that runs, and the client to it.
 type buildkit struct {
 	client     *client.Client
 	controller *control.Controller
+	steps      *step.Runner
 	server     *grpc.Server
 	served     chan error
 	end        context.CancelFunc
 }
 
 // start opens the cache and has a controller serve the client through memory.
-func start(ctx context.Context, cfg Config) (_ *buildkit, err error) {
+func start(ctx context.Context, cfg Config, steps *step.Runner) (_ *buildkit, err error) {
 	ctx, end := context.WithCancel(namespaces.WithNamespace(ctx, cfg.Client.DefaultNamespace()))
 	defer func() {
 		if err != nil {
 			end()
 		}
 	}()
-	w, err := newWorker(ctx, cfg)
+	w, err := newWorker(ctx, cfg, steps)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +67,7 @@ func start(ctx context.Context, cfg Config) (_ *buildkit, err error) {
 	if err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
-	bk := &buildkit{controller: controller, served: make(chan error, 1), end: end}
+	bk := &buildkit{controller: controller, steps: steps, served: make(chan error, 1), end: end}
 	bk.server = grpc.NewServer(
 		grpc.UnaryInterceptor(grpcerrors.UnaryServerInterceptor), grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize), grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize))
@@ -132,7 +135,7 @@ func newController(ctx context.Context, cfg Config, w worker.Worker, workers *wo
 	return c, nil
 }
 
-// close ends the server, then the controller with its databases.
+// close ends the server and with it what runs, then the controller with its databases.
 func (b *buildkit) close() error {
 	b.end()
 	var errs []error
@@ -140,7 +143,7 @@ func (b *buildkit) close() error {
 		errs = append(errs, b.client.Close())
 	}
 	b.server.Stop()
-	return errors.Join(append(errs, <-b.served, b.controller.Close())...)
+	return errors.Join(append(errs, <-b.served, b.steps.Close(), b.controller.Close())...)
 }
 
 // pipes is a listener whose connections are pipes in memory.

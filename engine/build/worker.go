@@ -11,46 +11,26 @@ import (
 	"github.com/containerd/platforms"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
-	"github.com/moby/buildkit/executor"
-	"github.com/moby/buildkit/executor/oci"
-	"github.com/moby/buildkit/executor/resources"
-	resourcestypes "github.com/moby/buildkit/executor/resources/types"
-	"github.com/moby/buildkit/executor/runcexecutor"
 	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
-	"github.com/moby/buildkit/solver/pb"
 	"github.com/moby/buildkit/util/archutil"
 	"github.com/moby/buildkit/util/leaseutil"
-	"github.com/moby/buildkit/util/network"
 	"github.com/moby/buildkit/version"
 	"github.com/moby/buildkit/worker/base"
 	wlabel "github.com/moby/buildkit/worker/label"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/engine/build/step"
 )
 
 // newWorker puts together what BuildKit works with: the engine's content, snapshots and images, and a runner of steps.
-func newWorker(ctx context.Context, cfg Config) (*base.Worker, error) {
+func newWorker(ctx context.Context, cfg Config, steps *step.Runner) (*base.Worker, error) {
 	namespace := cfg.Client.DefaultNamespace()
-	for _, dir := range []string{cfg.Root, cfg.stepsDir()} {
+	for _, dir := range []string{cfg.Root, cfg.State} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
 	}
 	id, err := base.ID(cfg.Root)
-	if err != nil {
-		return nil, err
-	}
-	networks := map[pb.NetMode]network.Provider{
-		pb.NetMode_HOST: network.NewHostProvider(),
-		pb.NetMode_NONE: network.NewNoneProvider(),
-	}
-	monitor, err := resources.NewMonitor()
-	if err != nil {
-		return nil, err
-	}
-	steps, err := runcexecutor.New(runcexecutor.Opt{
-		Root: cfg.stepsDir(), CommandCandidates: []string{cfg.Runc}, DefaultCgroupParent: cfg.CgroupParent,
-		ProcessMode: oci.ProcessSandbox, ApparmorProfile: cfg.AppArmor, ResourceMonitor: monitor,
-	}, networks)
 	if err != nil {
 		return nil, err
 	}
@@ -65,18 +45,17 @@ func newWorker(ctx context.Context, cfg Config) (*base.Worker, error) {
 		Root:   cfg.Root,
 		Labels: map[string]string{wlabel.Executor: "oci", wlabel.Snapshotter: cfg.Snapshotter, wlabel.ContainerdNamespace: namespace},
 		// The host's own platform stands first; the others are those that the kernel has emulators for.
-		Platforms:        append([]ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())}, archutil.SupportedPlatforms(false)...),
-		GCPolicy:         prunePolicy(cfg.Root, cfg.CacheBytes),
-		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
-		NetworkProviders: networks,
-		Executor:         hostNetwork{steps},
-		Snapshotter:      containerdsnapshot.NewSnapshotter(cfg.Snapshotter, cfg.Client.SnapshotService(cfg.Snapshotter), namespace, nil),
-		ContentStore:     containerdsnapshot.NewContentStore(cfg.Client.ContentStore(), namespace),
-		Applier:          diffs,
-		Differ:           diffs,
-		ImageStore:       scopedImages{cfg.Client.ImageService(), namespace},
-		RegistryHosts:    cfg.registries(),
-		LeaseManager:     lm,
+		Platforms:       append([]ocispec.Platform{platforms.Normalize(platforms.DefaultSpec())}, archutil.SupportedPlatforms(false)...),
+		GCPolicy:        prunePolicy(cfg.Root, cfg.CacheBytes),
+		BuildkitVersion: client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
+		Executor:        steps,
+		Snapshotter:     containerdsnapshot.NewSnapshotter(cfg.Snapshotter, cfg.Client.SnapshotService(cfg.Snapshotter), namespace, nil),
+		ContentStore:    containerdsnapshot.NewContentStore(cfg.Client.ContentStore(), namespace),
+		Applier:         diffs,
+		Differ:          diffs,
+		ImageStore:      scopedImages{cfg.Client.ImageService(), namespace},
+		RegistryHosts:   cfg.registries(),
+		LeaseManager:    lm,
 		GarbageCollect: func(ctx context.Context) (gc.Stats, error) {
 			l, err := lm.Create(ctx, leases.WithRandomID())
 			if err != nil {
@@ -84,9 +63,8 @@ func newWorker(ctx context.Context, cfg Config) (*base.Worker, error) {
 			}
 			return nil, lm.Delete(ctx, leases.Lease{ID: l.ID}, leases.SynchronousDelete)
 		},
-		MetadataStore:   kept,
-		MountPoolRoot:   cfg.mountPool(),
-		ResourceMonitor: monitor,
+		MetadataStore: kept,
+		MountPoolRoot: cfg.mountPool(),
 	})
 	if err != nil {
 		kept.Close()
@@ -94,9 +72,6 @@ func newWorker(ctx context.Context, cfg Config) (*base.Worker, error) {
 	}
 	return w, nil
 }
-
-// stepsDir has a folder for each RUN step that runs.
-func (c Config) stepsDir() string { return filepath.Join(c.State, "steps") }
 
 // mountPool has the mounts of folders that several steps share.
 func (c Config) mountPool() string { return filepath.Join(c.State, "mounts") }
@@ -107,15 +82,4 @@ func (c Config) registries() docker.RegistryHosts {
 		return c.Registries
 	}
 	return docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchLocalhost))
-}
-
-// hostNetwork runs the steps that want a network of their own in the host's. By telling the executor so, they get the
-// host's name servers as they are, even those on loopback.
-type hostNetwork struct{ executor.Executor }
-
-func (h hostNetwork) Run(ctx context.Context, id string, root executor.Mount, mounts []executor.Mount, p executor.ProcessInfo, started chan<- struct{}) (resourcestypes.Recorder, error) {
-	if p.Meta.NetMode == pb.NetMode_UNSET {
-		p.Meta.NetMode = pb.NetMode_HOST
-	}
-	return h.Executor.Run(ctx, id, root, mounts, p, started)
 }

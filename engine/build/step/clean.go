@@ -1,0 +1,76 @@
+package step
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/core/mount"
+	runc "github.com/containerd/go-runc"
+)
+
+// Clean ends the steps of an engine that was killed, and takes away their control groups, mounts and folders. Their
+// addresses and links go when netplan/cni's Driver is told who is alive (Restore).
+func (c Config) Clean() error {
+	ids, err := c.left()
+	if err != nil {
+		return err
+	}
+	r := &runc.Runc{Command: c.Runc, Root: c.records()}
+	var errs []error
+	for _, id := range ids {
+		ctx, cancel := context.WithTimeout(context.Background(), cleanLimit)
+		errs = append(errs, r.Delete(ctx, id, &runc.DeleteOpts{Force: true}), c.removeGroups(id))
+		cancel()
+	}
+	for _, dir := range []string{c.dir(), c.records()} {
+		if err := RemoveMounted(dir); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// left are the steps that have a folder, or a record of the runtime.
+func (c Config) left() (ids []string, _ error) {
+	for _, dir := range []string{c.dir(), c.records()} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		for _, e := range entries {
+			ids = append(ids, e.Name())
+		}
+	}
+	return ids, nil
+}
+
+// removeGroups removes the control groups that a step has if its runtime was killed before it made a record.
+func (c Config) removeGroups(id string) error {
+	group := path.Join("/", c.Host.CgroupParent, id)
+	found, err := filepath.Glob(cgroupRoot + "/*" + group) // version 1
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, dir := range append(found, cgroupRoot+group) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// RemoveMounted removes a folder that may have mounts in it. If one can't be unmounted, nothing is removed.
+func RemoveMounted(dir string) error {
+	if _, err := os.Lstat(dir); err != nil {
+		return nil //nolint:nilerr // there is nothing to remove
+	}
+	if err := mount.UnmountRecursive(dir, 0); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
