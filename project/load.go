@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -128,6 +129,7 @@ func (in *input) finish(p *Project, o Options) error {
 	if err := p.enable(o.Services); err != nil {
 		return err
 	}
+	p.restoreInput()
 	if !o.NoConsistency {
 		if err := in.check(p, o); err != nil {
 			return err
@@ -147,6 +149,21 @@ func (in *input) finish(p *Project, o Options) error {
 		p.prune()
 	}
 	return nil
+}
+
+// restoreInput gives back the build context "-", standard input, which compose-go takes for a folder of that name. A folder that
+// there is stays.
+func (p *Project) restoreInput() {
+	for _, services := range []types.Services{p.Services, p.DisabledServices} {
+		for _, svc := range services {
+			if svc.Build == nil || filepath.Base(svc.Build.Context) != "-" {
+				continue
+			}
+			if _, err := os.Stat(svc.Build.Context); err != nil {
+				svc.Build.Context = "-"
+			}
+		}
+	}
 }
 
 // enable turns on the profiles of the services that were named.

@@ -111,6 +111,22 @@ func TestLoadNamesItsFiles(t *testing.T) {
 	}
 }
 
+func TestABuildContextCanBeStandardInputOrAFolderOfThatName(t *testing.T) {
+	dir := folder(t, "compose.yaml", "services: {a: {build: \"-\"}, b: {build: {context: \"-\"}}}\n")
+	p := load(t, dir, project.Options{})
+	for _, name := range []string{"a", "b"} {
+		if got := p.Services[name].Build.Context; got != "-" {
+			t.Errorf("the context of %s is %q", name, got)
+		}
+	}
+	if err := os.Mkdir(filepath.Join(dir, "-"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if got := load(t, dir, project.Options{}).Services["a"].Build.Context; got != filepath.Join(dir, "-") {
+		t.Errorf("the folder is not found: %q", got)
+	}
+}
+
 func TestLoadTakesVariablesFromItsOptionsOnly(t *testing.T) {
 	t.Setenv("BERTH_TEST_LEAK", "leaked")
 	dir := folder(t, "compose.yaml", "services:\n  web:\n    image: nginx\n    environment:\n      - BERTH_TEST_LEAK\n      - GIVEN\n      - P=$PWD\n")

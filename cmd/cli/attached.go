@@ -157,6 +157,7 @@ func (s *session) breaks(ctx context.Context, err error) {
 func (s *session) start(ctx context.Context, verb func(func(api.Event)) error) error {
 	options := s.o.target.progress("up")
 	options.HideLayers = s.o.quietPull
+	s.o.building.show(&options, s.o.program)
 	progress := s.ui.Progress(options)
 	shown := true
 	finish := func(err error) {

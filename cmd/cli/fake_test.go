@@ -28,6 +28,7 @@ type fakeEngine struct {
 	mu    sync.Mutex
 	asked []any
 
+	looked     func(q any) // at a request that comes
 	up         func(ctx context.Context, q *api.UpRequest, report func(api.Event)) error
 	report     []api.Event // of the other verbs
 	err        error       // of the other verbs
@@ -55,6 +56,9 @@ func (f *fakeEngine) note(q any) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.asked = append(f.asked, q)
+	if f.looked != nil {
+		f.looked(q)
+	}
 }
 
 // request gives the last request of a type.

@@ -149,9 +149,9 @@ func TestSpaceIsGivenBack(t *testing.T) {
 			t.Errorf("--filter %s: %d", f, r.code)
 		}
 	}
-	expect(t, s.run("system", "prune", "-f", "--volumes"), 0, "Deleted volume: 0abc\n"+strings.Replace(gone, "2.5MB", "3MB", 1), "")
+	expect(t, s.run("system", "prune", "-f", "--volumes"), 0, "Deleted volume: 0abc\n"+strings.Replace(gone, "2.5MB", "4.5MB", 1), "")
 	s.tty, s.in = true, strings.NewReader("n\n")
-	expect(t, s.run("system", "prune", "-a"), 0, "", "This will remove all images that no container needs. Continue? [y/N] ")
+	expect(t, s.run("system", "prune", "-a"), 0, "", "This will remove all images that no container needs and all of the build cache. Continue? [y/N] ")
 	s.in = strings.NewReader("y\n")
 	expect(t, s.run("image", "prune"), 0, gone, "This will remove images without a name that no container needs. Continue? [y/N] ")
 }
@@ -163,7 +163,7 @@ func TestSpaceIsShown(t *testing.T) {
 			{Image: api.Image{ID: "sha256:0123456789abcdef", UsedBy: []string{"shop-db-1"}}, Names: []string{"mariadb:11"}, Shared: 1000000, Unique: 2000000},
 			{Image: api.Image{ID: "sha256:abcdef"}, Shared: 1000000, Unique: 1000000},
 		},
-		ImagesTotal: 4000000, Other: 5000,
+		ImagesTotal: 4000000, Other: 5000, BuildCache: api.BuildCacheUsage{Records: 12, Size: 900000, Reclaimable: 300000},
 		Containers: []api.ContainerUsage{{Container: api.Container{ID: "id-db", Name: "shop-db-1", Image: "mariadb:11", State: "exited"}, Written: 300}},
 		Volumes:    []api.VolumeUsage{{Volume: api.Volume{Name: "shop_data", UsedBy: []string{"shop-db-1"}}, Size: 7000}, {Volume: api.Volume{Name: "far"}, Size: -1}},
 	}
@@ -171,10 +171,11 @@ func TestSpaceIsShown(t *testing.T) {
 Images          2         1         4MB       1MB (25%)
 Containers      1         0         300B      300B (100%)
 Local Volumes   2         1         7kB       0B (0%)
+Build Cache     12        0         900kB     300kB (33%)
 Other                               5kB       
 `, "")
 	r := s.run("system", "df", "-v")
-	for _, text := range []string{"mariadb", "<none>", "0123456789ab", "shop-db-1", "shop_data", "N/A", "Other: 5kB"} {
+	for _, text := range []string{"mariadb", "<none>", "0123456789ab", "shop-db-1", "shop_data", "N/A", "Build Cache: 900kB, 300kB of it", "Other: 5kB"} {
 		if r.code != 0 || !strings.Contains(r.out.String(), text) {
 			t.Errorf("%q is missing in %q", text, r.out)
 		}

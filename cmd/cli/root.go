@@ -70,9 +70,9 @@ func newRootCommand(a *app) *cobra.Command {
 		newUpCommand(a), newDownCommand(a), newStartCommand(a), newStopCommand(a), newRestartCommand(a), newKillCommand(a),
 		newPauseCommand(a), newUnpauseCommand(a), newRmCommand(a), newCreateCommand(a), newScaleCommand(a), newRunCommand(a),
 		newExecCommand(a), newAttachCommand(a), newPsCommand(a), newLogsCommand(a), newTopCommand(a), newPortCommand(a), newImagesCommand(a),
-		newPullCommand(a), newPushCommand(a), newConfigCommand(a), newVolumesCommand(a), newWaitCommand(a), newEventsCommand(a), newPlanCommand(a),
+		newBuildCommand(a), newPullCommand(a), newPushCommand(a), newConfigCommand(a), newVolumesCommand(a), newWaitCommand(a), newEventsCommand(a), newPlanCommand(a),
 		newCommitCommand(a), newExportCommand(a))
-	add(root, "other", newLsCommand(a), newImageCommand(a), newLoginCommand(a), newLogoutCommand(a), newSystemCommand(a), newEngineCommand(a),
+	add(root, "other", newLsCommand(a), newImageCommand(a), newBuilderCommand(a), newLoginCommand(a), newLogoutCommand(a), newSystemCommand(a), newEngineCommand(a),
 		newVersionCommand(a))
 	root.SetHelpCommand(newHelpCommand())
 	root.SetHelpCommandGroupID("other")

@@ -39,6 +39,7 @@ type runOptions struct {
 	capDrop       []string
 	pull          string
 	quietPull     bool
+	building      building
 	quiet         bool
 	removeOrphans bool
 	ignoreOrphans bool
@@ -46,6 +47,7 @@ type runOptions struct {
 	parallel      int
 	host          api.ClientHost
 	workDir       string
+	program       string
 	signals       <-chan os.Signal
 }
 
@@ -90,8 +92,9 @@ func newRunCommand(a *app) *cobra.Command {
 	f.StringVarP(&o.workingDir, "workdir", "w", "", "folder to run it in")
 	f.StringArrayVar(&o.capAdd, "cap-add", nil, "give it a capability")
 	f.StringArrayVar(&o.capDrop, "cap-drop", nil, "take a capability from it")
-	f.StringVar(&o.pull, "pull", "", "pull images: always, missing, never (default: what each service says)")
+	f.StringVar(&o.pull, "pull", "", "get images: always, missing, never, build (default: what each service says)")
 	f.BoolVar(&o.quietPull, "quiet-pull", false, "pull without showing how far it is")
+	o.building.add(cmd)
 	f.BoolVarP(&o.quiet, "quiet", "q", false, "show nothing but the output")
 	f.BoolVar(&o.removeOrphans, "remove-orphans", false, "remove containers of services that are not in the file")
 	f.SetNormalizeFunc(oldNames(map[string]string{"no-TTY": "no-tty", "labels": "label", "volumes": "volume"}))
@@ -108,15 +111,20 @@ func (o *runOptions) validate() error {
 			return &ui.Problem{Text: "--label: " + quote(l) + " is not KEY=VALUE"}
 		}
 	}
-	return (&creation{pull: o.pull}).validate()
+	c := creation{pull: o.pull, building: o.building}
+	err := c.validate()
+	o.pull = c.pull
+	return err
 }
 
 func (a *app) runOneOff(cmd *cobra.Command, o *runOptions) error {
 	signals, end := a.host.Signals()
 	defer end()
 	var e Engine
+	clean := func() {}
+	defer func() { clean() }()
 	err := preparing(cmd.Context(), signals, func(ctx context.Context) (err error) {
-		e, err = a.prepareRun(ctx, cmd, o)
+		e, clean, err = a.prepareRun(ctx, cmd, o)
 		return err
 	})
 	if e != nil {
@@ -129,23 +137,30 @@ func (a *app) runOneOff(cmd *cobra.Command, o *runOptions) error {
 	return runRun(cmd.Context(), *o, e, a.ui)
 }
 
-func (a *app) prepareRun(ctx context.Context, cmd *cobra.Command, o *runOptions) (Engine, error) {
+func (a *app) prepareRun(ctx context.Context, cmd *cobra.Command, o *runOptions) (Engine, func(), error) {
+	clean := func() {}
 	t, err := a.fromFiles(ctx, []string{o.service}, forContainers)
 	if err != nil {
-		return nil, err
+		return nil, clean, err
 	}
 	c := creation{pull: o.pull, removeOrphans: o.removeOrphans}
 	if err := a.complete(&c, t, cmd.Flags().Changed("remove-orphans")); err != nil {
-		return nil, err
+		return nil, clean, err
 	}
 	o.removeOrphans, o.ignoreOrphans = c.removeOrphans, c.ignoreOrphans
 	vars, err := a.readVariables(o.envFiles)
 	if err != nil {
-		return nil, err
+		return nil, clean, err
 	}
 	o.env = append(vars, a.inherit(o.env)...)
-	o.target, o.dryRun, o.parallel, o.host, o.workDir = t, a.flags.dryRun, a.limit(), a.clientHost(), a.host.WorkDir
-	return a.connect(ctx)
+	o.target, o.dryRun, o.parallel, o.host, o.workDir, o.program = t, a.flags.dryRun, a.limit(), a.clientHost(), a.host.WorkDir, a.name()
+	if !o.dryRun {
+		if clean, err = a.spool(ctx, t, t.mayBuild(o.building), &o.host, false); err != nil {
+			return nil, clean, err
+		}
+	}
+	e, err := a.connect(ctx)
+	return e, clean, err
 }
 
 // readVariables reads files of KEY=VALUE lines; # begins a comment, values are taken as they are.
@@ -190,6 +205,7 @@ func (o *runOptions) request(u *ui.UI) (*api.RunStart, error) {
 		CapAdd: o.capAdd, CapDrop: o.capDrop, TTY: !o.detach && terminal(u, o.noTTY), Stdin: !o.detach && !o.noInput,
 		Detach: o.detach, Remove: o.remove,
 	}
+	o.building.fill(&q.UpRequest)
 	for _, l := range o.labels {
 		key, value, _ := strings.Cut(l, "=")
 		q.Labels[key] = value
@@ -251,6 +267,7 @@ func runRun(ctx context.Context, o runOptions, e Engine, u *ui.UI) error {
 	}
 	p := o.target.progress("run")
 	p.HideLayers = o.quietPull
+	o.building.show(&p, o.program)
 	started, err := o.prepare(ctx, s, u, p)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,7 +38,7 @@ func newSystemDfCommand(a *app) *cobra.Command {
 		Use:   "df [OPTIONS]",
 		Short: "Show what takes space on the disk",
 		Long: "Show what takes space on the disk. Reclaimable is what can go without harm to any container; the row \"Other\" has what\n" +
-			"belongs to no image: caches of builds, what only containers need, pulls that were cut off.",
+			"belongs to none of those above: what only containers need, pulls that were cut off.",
 		Args: noArgs,
 		RunE: a.onEngine(func(ctx context.Context, e Engine, _ []string) error {
 			return runSystemDf(ctx, o, e, a.ui)
@@ -58,7 +60,7 @@ func runSystemDf(ctx context.Context, o systemDfOptions, e Engine, u *ui.UI) err
 	l := listing{
 		minWidth: 10,
 		columns:  []column{{"TYPE", "Type"}, {"TOTAL", "TotalCount"}, {"ACTIVE", "Active"}, {"SIZE", "Size"}, {"RECLAIMABLE", "Reclaimable"}},
-		rows:     []row{imagesUsage(r), containersUsage(r), volumesUsage(r), {"Type": "Other", "TotalCount": "", "Active": "", "Size": ui.HumanSize(r.Other), "Reclaimable": ""}},
+		rows:     []row{imagesUsage(r), containersUsage(r), volumesUsage(r), cacheUsage(r), {"Type": "Other", "TotalCount": "", "Active": "", "Size": ui.HumanSize(r.Other), "Reclaimable": ""}},
 	}
 	return l.print(u, o.format)
 }
@@ -111,6 +113,11 @@ func volumesUsage(r *api.DiskUsageResponse) row {
 	return usageRow("Local Volumes", len(r.Volumes), active, size, free)
 }
 
+func cacheUsage(r *api.DiskUsageResponse) row {
+	c := r.BuildCache
+	return usageRow("Build Cache", c.Records, 0, c.Size, c.Reclaimable)
+}
+
 // showUsage lists everything with its size.
 func showUsage(u *ui.UI, r *api.DiskUsageResponse) error {
 	var rows [][]string
@@ -145,7 +152,7 @@ func showUsage(u *ui.UI, r *api.DiskUsageResponse) error {
 	if err := usageTable(u, "\nLocal Volumes", []string{"VOLUME NAME", "CONTAINERS", "SIZE"}, rows); err != nil {
 		return err
 	}
-	return u.Printf("\nOther: %s\n", ui.HumanSize(r.Other))
+	return u.Printf("\nBuild Cache: %s, %s of it reclaimable\n\nOther: %s\n", ui.HumanSize(r.BuildCache.Size), ui.HumanSize(r.BuildCache.Reclaimable), ui.HumanSize(r.Other))
 }
 
 func usageTable(u *ui.UI, title string, header []string, rows [][]string) error {
@@ -168,7 +175,8 @@ func newSystemPruneCommand(a *app) *cobra.Command {
 		Use:     "prune [OPTIONS]",
 		PreRunE: a.noDryRun,
 		Short:   "Remove what no container needs",
-		Long: "Remove images without a name that no container needs; with --all those with a name as well, and with --volumes anonymous volumes.\n" +
+		Long: "Remove images without a name that no container needs, and the build cache beside images; with --all images with a name and all of the\n" +
+			"build cache as well, and with --volumes anonymous volumes.\n" +
 			"Containers, also stopped ones, and volumes with a name stay: berth down removes those of a project.",
 		Args: noArgs,
 		RunE: a.onEngine(func(ctx context.Context, e Engine, _ []string) error {
@@ -188,14 +196,8 @@ func runSystemPrune(ctx context.Context, o systemPruneOptions, e Engine, u *ui.U
 	if err := readPruneFilters(q, o.filters, u.Now()); err != nil {
 		return err
 	}
-	what := "This will remove images without a name that no container needs"
-	if o.all {
-		what = "This will remove all images that no container needs"
-	}
-	if o.volumes {
-		what += ", and anonymous volumes with what is in them"
-	}
-	if ok, err := agreed(ctx, u, o.force, what+"."); !ok {
+	cache := o.cache(q, u.Now())
+	if ok, err := agreed(ctx, u, o.force, o.question(cache != nil)); !ok {
 		return err
 	}
 	var freed int64
@@ -218,5 +220,48 @@ func runSystemPrune(ctx context.Context, o systemPruneOptions, e Engine, u *ui.U
 	if err := printRemoved(u, r.Untagged, r.Deleted); err != nil {
 		return err
 	}
-	return u.Printf("Total reclaimed space: %s\n", ui.HumanSize(freed+r.Reclaimed))
+	freed += r.Reclaimed
+	// After the images: what was cache of one that is gone can go now.
+	if cache != nil {
+		c, err := e.BuildPrune(ctx, cache)
+		if err != nil {
+			return err
+		}
+		freed += c.Reclaimed
+	}
+	return u.Printf("Total reclaimed space: %s\n", ui.HumanSize(freed))
+}
+
+// question says what will go.
+func (o *systemPruneOptions) question(cache bool) string {
+	parts := []string{"images without a name that no container needs"}
+	if o.all {
+		parts[0] = "all images that no container needs"
+	}
+	switch {
+	case cache && o.all:
+		parts = append(parts, "all of the build cache")
+	case cache:
+		parts = append(parts, "the build cache beside images")
+	}
+	if o.volumes {
+		parts = append(parts, "anonymous volumes with what is in them")
+	}
+	last := len(parts) - 1
+	if last == 0 {
+		return "This will remove " + parts[0] + "."
+	}
+	return "This will remove " + strings.Join(parts[:last], ", ") + " and " + parts[last] + "."
+}
+
+// cache is what to ask for of the build cache, nil where filters are about what a cache doesn't have.
+func (o *systemPruneOptions) cache(q *api.ImagePruneRequest, now time.Time) *api.BuildPruneRequest {
+	if len(q.Labels)+len(q.NotLabels) > 0 {
+		return nil
+	}
+	c := &api.BuildPruneRequest{All: o.all}
+	if !q.Before.IsZero() {
+		c.UnusedFor = max(now.Sub(q.Before), 0)
+	}
+	return c
 }

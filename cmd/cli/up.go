@@ -16,7 +16,7 @@ import (
 type creation struct {
 	pull          string
 	quietPull     bool
-	noBuild       bool
+	building      building
 	removeOrphans bool
 	ignoreOrphans bool
 	forceRecreate bool
@@ -49,6 +49,7 @@ type upOptions struct {
 	dryRun             bool
 	parallel           int
 	host               api.ClientHost
+	program            string           // what berth was called as
 	signals            <-chan os.Signal // attached: the user's Ctrl-C
 }
 
@@ -94,16 +95,16 @@ func newUpCommand(a *app) *cobra.Command {
 
 func (a *app) addCreationFlags(cmd *cobra.Command, c *creation) {
 	f := cmd.Flags()
-	f.StringVar(&c.pull, "pull", "", "pull images: always, missing, never (default: what each service says)")
+	f.StringVar(&c.pull, "pull", "", "get images: always, missing, never, build (default: what each service says)")
 	f.BoolVar(&c.quietPull, "quiet-pull", false, "pull without showing how far it is")
-	f.BoolVar(&c.noBuild, "no-build", false, "build no image")
+	c.building.add(cmd)
 	f.BoolVar(&c.removeOrphans, "remove-orphans", false, "remove containers of services that are not in the file")
 	f.BoolVar(&c.forceRecreate, "force-recreate", false, "replace containers even if nothing has changed")
 	f.BoolVar(&c.noRecreate, "no-recreate", false, "keep containers even if something has changed")
 	f.StringArrayVar(&c.scale, "scale", nil, "SERVICE=NUMBER of containers, over what the file says")
 	f.BoolVarP(&c.yes, "yes", "y", false, "answer questions with yes")
 	f.VarP(&c.timeout, "timeout", "t", "how long containers may take to stop")
-	_ = cmd.RegisterFlagCompletionFunc("pull", cobra.FixedCompletions([]string{"always", "missing", "never"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = cmd.RegisterFlagCompletionFunc("pull", cobra.FixedCompletions([]string{"always", "missing", "never", "build"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // validate refuses what contradicts itself, as docker compose does.
@@ -137,13 +138,13 @@ func (c *creation) validate() error {
 		return conflict("--force-recreate", "--no-recreate")
 	}
 	switch c.pull {
-	case "", "always", "missing", "never":
-		return nil
+	case "", "always", "missing", "never", "build":
 	case "policy":
 		c.pull = ""
-		return nil
+	default:
+		return &ui.Problem{Text: "--pull: " + quote(c.pull) + " is not a policy", Way: "use always, missing, never or build"}
 	}
-	return &ui.Problem{Text: "--pull: " + quote(c.pull) + " is not a policy", Way: "use always, missing or never"}
+	return c.building.validate()
 }
 
 func conflict(a, b string) error {
@@ -157,8 +158,10 @@ func (a *app) up(cmd *cobra.Command, o *upOptions) error {
 	signals, end := a.host.Signals()
 	defer end()
 	var e Engine
+	clean := func() {}
+	defer func() { clean() }()
 	err := preparing(cmd.Context(), signals, func(ctx context.Context) (err error) {
-		e, err = a.prepareUp(ctx, cmd, o)
+		e, clean, err = a.prepareUp(ctx, cmd, o)
 		return err
 	})
 	if e != nil {
@@ -174,22 +177,30 @@ func (a *app) up(cmd *cobra.Command, o *upOptions) error {
 	return runUp(cmd.Context(), *o, e, a.ui)
 }
 
-func (a *app) prepareUp(ctx context.Context, cmd *cobra.Command, o *upOptions) (Engine, error) {
+// prepareUp gives the engine, and what is to be done when the command has ended.
+func (a *app) prepareUp(ctx context.Context, cmd *cobra.Command, o *upOptions) (Engine, func(), error) {
+	clean := func() {}
 	t, err := a.fromFiles(ctx, o.services, forContainers)
 	if err != nil {
-		return nil, err
+		return nil, clean, err
 	}
 	if len(t.project.Services)+len(t.project.DisabledServices) == 0 {
-		return nil, &ui.Problem{Text: "there is no service in the compose file", Way: "put one below services:"}
+		return nil, clean, &ui.Problem{Text: "there is no service in the compose file", Way: "put one below services:"}
 	}
 	if len(t.project.Services) == 0 {
-		return nil, &ui.Problem{Text: "no service selected", Way: "every service of the file has a profile; turn one on with --profile"}
+		return nil, clean, &ui.Problem{Text: "no service selected", Way: "every service of the file has a profile; turn one on with --profile"}
 	}
 	if err := a.complete(&o.creation, t, cmd.Flags().Changed("remove-orphans")); err != nil {
-		return nil, err
+		return nil, clean, err
 	}
-	o.target, o.dryRun, o.parallel, o.host = t, a.flags.dryRun, a.limit(), a.clientHost()
-	return a.connect(ctx)
+	o.target, o.dryRun, o.parallel, o.host, o.program = t, a.flags.dryRun, a.limit(), a.clientHost(), a.name()
+	if !o.dryRun {
+		if clean, err = a.spool(ctx, t, t.mayBuild(o.building), &o.host, false); err != nil {
+			return nil, clean, err
+		}
+	}
+	e, err := a.connect(ctx)
+	return e, clean, err
 }
 
 // complete adds what the environment, and the project's own, say about orphans, and applies --scale.
@@ -209,7 +220,7 @@ func (a *app) clientHost() api.ClientHost {
 	if dir == "" && a.env["HOME"] != "" {
 		dir = a.env["HOME"] + "/.docker"
 	}
-	return api.ClientHost{DockerConfig: dir, Platform: a.env["DOCKER_DEFAULT_PLATFORM"]}
+	return api.ClientHost{DockerConfig: dir, Platform: a.env["DOCKER_DEFAULT_PLATFORM"], SSHAgent: a.env["SSH_AUTH_SOCK"]}
 }
 
 func (o *upOptions) request() (*api.UpRequest, error) {
@@ -217,12 +228,14 @@ func (o *upOptions) request() (*api.UpRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &api.UpRequest{
+	q := &api.UpRequest{
 		ProjectSelector: sel, NoDeps: o.noDeps, NoStart: o.noStart, Wait: o.wait, ForceRecreate: o.forceRecreate,
 		NoRecreate: o.noRecreate, AlwaysRecreateDeps: o.recreateDeps, RenewAnonVolumes: o.renewVolumes,
 		RemoveOrphans: o.removeOrphans, IgnoreOrphans: o.ignoreOrphans, Pull: o.pull, Timeout: o.timeout.value,
 		WaitTimeout: o.waitTimeout.or(0), Parallel: o.parallel, DryRun: o.dryRun, Host: o.host,
-	}, nil
+	}
+	o.building.fill(q)
+	return q, nil
 }
 
 // runUp brings services up; attached, it stays with them until they or the user end it.
@@ -247,6 +260,7 @@ func bringUp(ctx context.Context, o *upOptions, q *api.UpRequest, e Engine, u *u
 		p.Operation = "create"
 	}
 	p.HideLayers, p.NoStart = o.quietPull, o.noStart
+	o.building.show(&p, o.program)
 	return approving(ctx, u, o.yes,
 		func(a answers, report func(api.Event)) error {
 			q.Approved, q.Declined = a.approved, a.declined
