@@ -10,13 +10,36 @@ import (
 	"berth/testing/scenario"
 )
 
+// sample copies a sample to a folder of the scenario's, as every sample's README begins. The project has the folder's name.
+func sample(s *scenario.Scenario, name string) *scenario.Folder { return sampleFrom(s, name, name) }
+
+func sampleFrom(s *scenario.Scenario, path, project string) *scenario.Folder {
+	s.Helper()
+	f := s.Folder(project, "")
+	if err := os.CopyFS(f.Path, os.DirFS(filepath.Join("../../samples", path))); err != nil {
+		s.Fatal(err)
+	}
+	return f
+}
+
+// wantOrder checks that texts come in this order, the first occurrence of each.
+func wantOrder(s *scenario.Scenario, text string, order ...string) {
+	s.Helper()
+	last := -1
+	for _, one := range order {
+		at := strings.Index(text, one)
+		if at < 0 || at < last {
+			s.Errorf("want %q in this order: %s", order, text)
+			return
+		}
+		last = at
+	}
+}
+
 // The sample is copied to a folder of its own, as its README tells, and brought up there.
 func TestSampleHello(t *testing.T) {
 	s := scenario.New(t)
-	f := s.Folder("hello", "")
-	if err := os.CopyFS(f.Path, os.DirFS("../../samples/hello")); err != nil {
-		t.Fatal(err)
-	}
+	f := sample(s, "hello")
 	archive := filepath.Join(f.Path, "hello.tar")
 	program := filepath.Join(f.Path, "hello")
 	for _, args := range [][]string{

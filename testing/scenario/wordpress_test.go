@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -27,11 +29,13 @@ db:
    MYSQL_ROOT_PASSWORD: examle
 `
 
-func TestClassicWordPressFileRunsUnchanged(t *testing.T) {
+func TestSampleWordPressOfTheFirstFormat(t *testing.T) {
 	s := scenario.New(t)
 	s.RealImages("mariadb", "wordpress")
-	f := s.Folder("wordpress", "")
-	f.Write("docker-compose.yml", wordpressFile)
+	f := sample(s, "wordpress")
+	if text, err := os.ReadFile(filepath.Join(f.Path, "docker-compose.yml")); err != nil || string(text) != wordpressFile {
+		t.Errorf("the sample's file is the classic one, to the letter: %s %v", text, err)
+	}
 	browser := newBrowser(t, s, "http://127.0.0.1:8080")
 
 	s.Step("up makes both containers under their old names, the database first")
@@ -90,33 +94,37 @@ func TestClassicWordPressFileRunsUnchanged(t *testing.T) {
 	}
 }
 
-// The same applications in the current format, with volumes that have names.
-func TestWordPressKeepsItsBlogInNamedVolumes(t *testing.T) {
+// The same applications in the current format: the database is waited for, the password is a secret, volumes have names.
+func TestSampleWordPressOfToday(t *testing.T) {
 	s := scenario.New(t)
 	s.RealImages("mariadb", "wordpress")
-	f := s.Folder("blog", `
-services:
-  web:
-    image: wordpress
-    environment: {WORDPRESS_DB_HOST: db, WORDPRESS_DB_PASSWORD: secret}
-    volumes: ["site:/var/www/html"]
-    ports: ["8080:80"]
-    depends_on: {db: {condition: service_healthy}}
-  db:
-    image: mariadb
-    environment: {MARIADB_ROOT_PASSWORD: secret}
-    volumes: ["data:/var/lib/mysql"]
-    healthcheck:
-      test: ["CMD", "mariadb", "-uroot", "-psecret", "-h127.0.0.1", "-e", "SELECT 1"]
-      interval: 1s
-      retries: 60
-volumes: {site: {}, data: {}}
-`)
+	f := sampleFrom(s, "wordpress/today", "blog")
+	const password = "what the reader chose"
+	f.Write("db_password.txt", password+"\n")
 	browser := newBrowser(t, s, "http://127.0.0.1:8080")
-	f.Must("up", "-d")
+
+	s.Step("WordPress is started when the database is healthy")
+	up := f.Must("up", "-d", "--progress", "plain").Stderr
+	wantOrder(s, up, "blog-db-1 Healthy", "blog-wordpress-1 Started")
+
+	s.Step("the password is a file in both containers, and in no environment")
+	for _, service := range []string{"db", "wordpress"} {
+		if got := f.Must("exec", "-T", service, "cat", "/run/secrets/db_password").Stdout; strings.TrimSpace(got) != password {
+			t.Errorf("the secret in %s: %q", service, got)
+		}
+		if env := f.Must("exec", "-T", service, "env").Stdout; strings.Contains(env, password) {
+			t.Errorf("the environment of %s: %s", service, env)
+		}
+	}
+
+	s.Step("the installation can be gone through, and a post is kept in the database")
 	browser.install()
 	browser.login()
 	browser.publish("Kept")
+	query := f.Must("exec", "-T", "db", "mariadb", "-uwordpress", "-p"+password, "-N", "-e", "SELECT COUNT(*) FROM wordpress.wp_posts WHERE post_title = 'Kept'")
+	if strings.TrimSpace(query.Stdout) != "1" {
+		t.Errorf("the post is in the database: %s", query)
+	}
 
 	s.Step("down keeps the named volumes, and up finds the blog again")
 	f.Must("down")
