@@ -43,7 +43,7 @@ secrets:
 
 // buildEvents are those of a service's build.
 func buildEvents(service string) []api.Event {
-	ref := "docker.io/library/shop-" + service + ":latest"
+	ref := "shop-" + service
 	s := api.Step{Verb: "build", Object: "image shop-" + service}
 	run := api.BuildStep{ID: "run", Name: "[2/2] RUN make", Started: now, Completed: now.Add(time.Second)}
 	return []api.Event{

@@ -28,7 +28,7 @@ func after(seconds float64) time.Time {
 type story struct{ service string }
 
 func (s story) event(b api.BuildEvent) api.Event {
-	b.Service, b.Ref = s.service, "docker.io/library/shop-"+s.service+":latest"
+	b.Service, b.Ref = s.service, "shop-"+s.service
 	return api.Event{Kind: api.KindBuild, Build: &b}
 }
 
@@ -40,7 +40,7 @@ func (s story) output(step string, at float64, text string) api.Event {
 
 func (s story) built() api.Event {
 	return api.Event{Kind: api.KindBuilt, Built: &api.BuiltEvent{
-		Service: s.service, Ref: "docker.io/library/shop-" + s.service + ":latest", Digest: "sha256:aa", ImageID: "sha256:0123456789abcdef",
+		Service: s.service, Ref: "shop-" + s.service, Digest: "sha256:aa", ImageID: "sha256:0123456789abcdef",
 	}}
 }
 

@@ -95,7 +95,7 @@ func (c *classic) built(e api.Event) {
 		if b.ImageID != "" {
 			c.say("Successfully built " + shortLayer(b.ImageID))
 		}
-		tagged := Familiar(b.Ref)
+		tagged := b.Ref
 		if strings.LastIndexByte(tagged, ':') <= strings.LastIndexByte(tagged, '/') {
 			tagged += ":latest"
 		}
@@ -126,7 +126,7 @@ func (c *classic) pull(p *api.PullEvent) {
 		c.close("pull "+p.Ref, false)
 	default:
 		word := "Pulling"
-		if c.options.Operation == "push" {
+		if c.options.Operation == "push" || c.options.Operation == "build" {
 			word = "Pushing"
 		}
 		c.open("pull "+p.Ref, word, p.Ref)

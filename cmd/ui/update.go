@@ -44,7 +44,7 @@ type translator struct {
 
 func newTranslator(o ProgressOptions) *translator {
 	return &translator{
-		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(), pushes: o.Operation == "push",
+		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(), pushes: o.Operation == "push" || o.Operation == "build",
 		pulls: o.Operation == "pull", unpulled: map[string]bool{},
 		replaced: map[string]bool{}, byService: map[string][]string{}, created: map[string]bool{},
 		built: map[string]bool{},
@@ -78,7 +78,7 @@ const building = "Building"
 
 // build says once that an image is built, and once that it was.
 func (t *translator) build(ref string, over bool, at time.Time) []update {
-	id := "Image " + Familiar(ref)
+	id := "Image " + ref
 	was, begun := t.built[id]
 	if ref == "" || was || begun && !over {
 		return nil
@@ -88,17 +88,6 @@ func (t *translator) build(ref string, over bool, at time.Time) []update {
 		return []update{{id: id, state: done, text: "Built", at: at}}
 	}
 	return []update{{id: id, text: building, at: at}}
-}
-
-// Familiar shortens an image's name to what a user writes.
-func Familiar(ref string) string {
-	if rest, ok := strings.CutPrefix(ref, "docker.io/"); ok {
-		ref = strings.TrimPrefix(rest, "library/")
-	}
-	if !strings.Contains(ref, "@") {
-		ref = strings.TrimSuffix(ref, ":latest")
-	}
-	return ref
 }
 
 // title gives "Container shop-web-1" for "container shop-web-1".
@@ -168,9 +157,6 @@ func (t *translator) step(s *api.StepEvent, at time.Time) []update {
 		if s.Error != nil {
 			u.details = firstLine(s.Error.Message)
 		}
-	}
-	if s.Verb == "build" {
-		u.id = "Image " + Familiar(strings.TrimPrefix(s.Object, "image "))
 	}
 	return []update{u}
 }
