@@ -2,7 +2,11 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -13,8 +17,17 @@ import (
 // Usage is the space that the build cache takes, and how much of it nothing else needs.
 type Usage struct{ Bytes, ReclaimableBytes int64 }
 
+// empty says that nothing was ever built here, so that BuildKit need not be started to tell.
+func (b *Builder) empty() bool {
+	_, err := os.Stat(b.cfg.cacheFile())
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 // Usage measures the build cache.
 func (b *Builder) Usage(ctx context.Context) (Usage, error) {
+	if b.empty() {
+		return Usage{}, nil
+	}
 	bk, leave, err := b.enter(ctx)
 	if err != nil {
 		return Usage{}, err
@@ -34,6 +47,9 @@ func (b *Builder) Usage(ctx context.Context) (Usage, error) {
 	return u, nil
 }
 
+// cacheFile is the database of the cache.
+func (c Config) cacheFile() string { return filepath.Join(c.Root, "cache.db") }
+
 // PruneOptions choose what Prune leaves.
 type PruneOptions struct {
 	// All takes what images and frontends use as well.
@@ -46,6 +62,9 @@ type PruneOptions struct {
 
 // Prune gives space of the build cache back and says how much.
 func (b *Builder) Prune(ctx context.Context, opts PruneOptions) (freed int64, _ error) {
+	if b.empty() {
+		return 0, nil
+	}
 	bk, leave, err := b.enter(ctx)
 	if err != nil {
 		return 0, err

@@ -93,7 +93,7 @@ func newController(ctx context.Context, cfg Config, w worker.Worker, workers *wo
 	if err != nil {
 		return nil, err
 	}
-	cache, err := bboltcachestorage.NewStore(filepath.Join(cfg.Root, "cache.db"))
+	cache, err := bboltcachestorage.NewStore(cfg.cacheFile())
 	if err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -171,4 +173,30 @@ func devices(args []string) error {
 		fmt.Println("open", name, "ok")
 	}
 	return nil
+}
+
+func contains(args []string) error {
+	text, err := os.ReadFile(args[0])
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(string(text), args[1]) {
+		return fmt.Errorf("%s is %q", args[0], text)
+	}
+	return nil
+}
+
+func fill(args []string) error {
+	n, err := strconv.ParseInt(args[1], 10, 64)
+	if err != nil {
+		return err
+	}
+	f, err := os.Create(args[0])
+	if err != nil {
+		return err
+	}
+	if _, err := io.CopyN(f, rand.Reader, n); err != nil {
+		return err
+	}
+	return f.Close()
 }

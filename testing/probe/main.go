@@ -62,6 +62,8 @@ func commands() map[string]command {
 		"processes":      {"print pid, state and command of every process that can be seen", 0, processes},
 		"wait-for-file":  {"FILE [TIMEOUT]: wait until FILE is there", 1, waitForFile},
 		"ok-after":       {"FILE N: fail, but for the Nth call and those after it; FILE holds the count", 2, okAfter},
+		"contains":       {"FILE TEXT: fail unless FILE has TEXT in it", 2, contains},
+		"fill":           {"FILE BYTES: write a file of random bytes", 2, fill},
 		"ok-if":          {"FILE: fail unless FILE is there", 1, okIf},
 		"sysctl":         {"NAME...: print kernel parameters", 1, sysctl},
 		"mknod":          {"FILE: try to make a device", 1, mknod},

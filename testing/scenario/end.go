@@ -57,6 +57,10 @@ func (s *Scenario) end() {
 		}
 	}
 	if s.engineRuns() {
+		// The build cache is the one thing that is to stay; all of it can be given back.
+		if r := s.base().run(context.Background(), []string{"builder", "prune", "-a", "-f"}); r.Code != 0 {
+			s.Errorf("clean up: %s", r)
+		}
 		s.auditEngine()
 		r := s.base().run(context.Background(), []string{"engine", "stop", "--all"})
 		if r.Code != 0 {
