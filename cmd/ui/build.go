@@ -9,7 +9,7 @@ import (
 )
 
 // builds is the state of the builds of a verb, of all services together. A step that several services need is one step,
-// named after the service that came with it first. It does no I/O.
+// named after the first of them. It does no I/O.
 type builds struct {
 	began, ended time.Time
 	steps        []*buildStep // in the order of their start
@@ -20,10 +20,12 @@ type builds struct {
 
 // buildStep is a node of a build with all that is known of it.
 type buildStep struct {
-	id, name string
-	spans    []span // a step can be taken up again
-	cached   bool
-	err      string
+	id      string
+	title   string // without a service
+	service string // that it is shown as a step of
+	spans   []span // a step can be taken up again
+	cached  bool
+	err     string
 
 	transfers  []*transfer
 	transferOf map[string]*transfer
@@ -132,9 +134,10 @@ func (b *builds) progress(e *api.BuildEvent, now time.Time) []outputLine {
 func (b *builds) step(service string, s api.BuildStep) {
 	step, ok := b.byID[s.ID]
 	if !ok {
-		step = &buildStep{id: s.ID, name: prefixed(service, s.Name), transferOf: map[string]*transfer{}}
+		step = &buildStep{id: s.ID, title: s.Name, service: service, transferOf: map[string]*transfer{}}
 		b.byID[s.ID] = step
 	}
+	step.service = min(step.service, service)
 	begins := len(step.spans) == 0
 	step.set(s)
 	if begins && len(step.spans) > 0 {
@@ -174,6 +177,8 @@ func (s *buildStep) set(u api.BuildStep) {
 	s.spans = append(s.spans, span{start, end})
 	slices.SortFunc(s.spans, func(a, b span) int { return a.start.Compare(b.start) })
 }
+
+func (s *buildStep) name() string { return prefixed(s.service, s.title) }
 
 // started is when the step began, zero if it has not.
 func (s *buildStep) started() time.Time {

@@ -132,6 +132,9 @@ func TestABuildIsDrawnAsItGoes(t *testing.T) {
 	}
 }
 
+// never is a clock that doesn't tick.
+func never() (<-chan time.Time, func()) { return nil, func() {} }
+
 func send(p ui.Progress, events []api.Event) {
 	for _, e := range events {
 		p.Event(e)
@@ -190,7 +193,7 @@ func TestASmallTerminalShowsWhatRuns(t *testing.T) {
 
 func TestStepsThatServicesShareAreShownOnce(t *testing.T) {
 	var out bytes.Buffer
-	u := ui.New(ui.Config{Out: &out, Err: &out, Now: func() time.Time { return begin }})
+	u := ui.New(ui.Config{Out: &out, Err: &out, Now: func() time.Time { return begin }, Tick: never})
 	p := u.Progress(ui.ProgressOptions{Operation: "build"})
 	a, b := story{"weba"}, story{"webb"}
 	for _, s := range []story{a, b} {
@@ -206,9 +209,9 @@ func TestStepsThatServicesShareAreShownOnce(t *testing.T) {
 	p.Done(nil)
 	// weba's step has written "again" twice; what comes by webb is all known.
 	want := ` Image shop-weba Building
+ Image shop-webb Building
 #1 [weba 2/2] RUN make
 #1 0.250 made
- Image shop-webb Building
 #1 0.500 again
 #1 0.500 again
 #1 DONE 1.0s
@@ -234,7 +237,7 @@ func TestABuildInPlainText(t *testing.T) {
 		for _, name := range []string{"done", "failed"} {
 			end := map[string][]api.Event{"done": rest(), "failed": failing()}[name]
 			var out bytes.Buffer
-			u := ui.New(ui.Config{Out: &out, Err: &out, Now: func() time.Time { return begin }})
+			u := ui.New(ui.Config{Out: &out, Err: &out, Now: func() time.Time { return begin }, Tick: never})
 			p := u.Progress(c.options)
 			send(p, half())
 			send(p, end)
@@ -261,10 +264,12 @@ func TestPlainTextLetsOneStepSpeakAtATime(t *testing.T) {
 	p.Event(web.steps(at("a", "[a 1/1] RUN a", 0), at("b", "[b 1/1] RUN b", 0)))
 	p.Event(web.output("b", 0.1, "b speaks\n"))
 	p.Event(web.output("a", 0.2, "a speaks\n"))
+	f.redraw()
 	held := f.String()
 	f.pass(2 * time.Second)
 	f.redraw()
 	p.Event(web.steps(over("a", "[a 1/1] RUN a", 0, 2)))
+	f.redraw()
 	p.Event(web.steps(over("b", "[b 1/1] RUN b", 0, 2.5)))
 	p.Done(nil)
 	if strings.Contains(held, "b speaks") {
@@ -333,7 +338,7 @@ func warned(service string, line int) api.Event {
 
 func TestWarningsOfDockerfilesFollowTheBuild(t *testing.T) {
 	var out bytes.Buffer
-	u := ui.New(ui.Config{Out: &out, Err: &out})
+	u := ui.New(ui.Config{Out: &out, Err: &out, Tick: never})
 	p := u.Progress(ui.ProgressOptions{Operation: "build"})
 	send(p, []api.Event{warned("a", 3), warned("b", 3), warned("b", 5), story{"a"}.built(), story{"b"}.built()})
 	p.Done(nil)

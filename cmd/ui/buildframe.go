@@ -138,7 +138,7 @@ func (r buildRow) words(v view, p palette) (text string, took time.Duration, col
 	case s.over():
 		color = p.timer
 	}
-	return " => " + mark + s.name, took, color
+	return " => " + mark + s.name(), took, color
 }
 
 // cut shortens a text to the width of the terminal; 0 is any width.

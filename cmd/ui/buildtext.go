@@ -35,11 +35,14 @@ type buildText struct {
 type toldStep struct {
 	*buildStep
 	number  int
-	pending []string
+	pending []pendingLine
 	since   time.Time // when the first of pending came
 	ended   time.Time // the end that was told
 	said    map[string]saidTransfer
 }
+
+// pendingLine is what is still to be told; one about a transfer is replaced by the next about it.
+type pendingLine struct{ text, transfer string }
 
 // saidTransfer is how far a transfer was when it was last told of.
 type saidTransfer struct {
@@ -52,11 +55,12 @@ func newBuildText(w io.Writer) *buildText {
 	return &buildText{w: w, builds: newBuilds(), told: map[*buildStep]*toldStep{}}
 }
 
-// event takes in what an event says of builds and tells what is to be told now.
+// event takes in what an event says of builds. It is told with the next flush, so that what takes no time is told at once
+// from beginning to end; only the end of a build is not waited with.
 func (t *buildText) event(e api.Event, now time.Time) {
 	lines := t.builds.event(e, now)
 	if e.Build == nil {
-		if t.builds.ended.Equal(now) {
+		if e.Built != nil || e.Step != nil && e.Step.Verb == "build" {
 			t.flush(now)
 		}
 		return
@@ -75,7 +79,6 @@ func (t *buildText) event(e api.Event, now time.Time) {
 			s.say(l.text, l.at, now)
 		}
 	}
-	t.flush(now)
 }
 
 // flush tells what is to be told by now.
@@ -149,13 +152,13 @@ func (t *buildText) tell(s *toldStep, now time.Time) {
 		if !t.spoke.IsZero() {
 			b.WriteString("\n")
 		}
-		fmt.Fprintf(&b, "#%d %s\n", s.number, s.name)
+		fmt.Fprintf(&b, "#%d %s\n", s.number, s.name())
 	}
 	if s.over() {
 		s.output.flush(func(line string) { s.say(line, s.wrote, now) })
 	}
 	for _, line := range s.pending {
-		fmt.Fprintf(&b, "#%d %s\n", s.number, line)
+		fmt.Fprintf(&b, "#%d %s\n", s.number, line.text)
 	}
 	s.pending = nil
 	t.current, t.spoke = s, now
@@ -184,7 +187,13 @@ func (s *toldStep) result(now time.Time) string {
 	return fmt.Sprintf("DONE %.1fs", s.worked(now).Seconds())
 }
 
-func (s *toldStep) add(line string, now time.Time) {
+func (s *toldStep) add(line pendingLine, now time.Time) {
+	for i, have := range s.pending {
+		if line.transfer != "" && have.transfer == line.transfer {
+			s.pending[i] = line
+			return
+		}
+	}
 	if len(s.pending) == 0 {
 		s.since = now
 	}
@@ -201,7 +210,7 @@ func (s *toldStep) say(line string, at, now time.Time) {
 	case seconds < 100:
 		digits = 2
 	}
-	s.add(strconv.FormatFloat(seconds, 'f', digits, 64)+" "+line, now)
+	s.add(pendingLine{text: strconv.FormatFloat(seconds, 'f', digits, 64) + " " + line}, now)
 }
 
 // transferred adds a line about a transfer, unless it has hardly moved since the last one.
@@ -221,7 +230,7 @@ func (s *toldStep) transferred(t *transfer, now time.Time) {
 	if t.Done {
 		line += " done"
 	}
-	s.add(line, now)
+	s.add(pendingLine{line, t.ID}, now)
 }
 
 // buildTeller lets a buildText speak also while no event comes. What else is written beside it is written under mu.

@@ -19,6 +19,7 @@ func addWarning(list []buildWarning, service string, w api.BuildWarning) []build
 		if have.Short == w.Short && have.File == w.File && have.Line == w.Line && slices.Equal(have.Source, w.Source) {
 			if !slices.Contains(have.services, service) {
 				list[i].services = append(have.services, service)
+				slices.Sort(list[i].services)
 			}
 			return list
 		}
