@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -30,6 +31,9 @@ func (e *Engine) Build(ctx context.Context, req *api.BuildRequest, emit func(api
 		return err
 	}
 	v.session.Builds = v.builds(req.BuildOptions, req.Host)
+	if req.Check {
+		return v.check(ctx, p)
+	}
 	v.announce(p)
 	if err := v.run(ctx, p); err != nil || !req.Push {
 		return err
@@ -108,6 +112,23 @@ func complete(req *build.Request, o api.BuildOptions, h api.ClientHost) error {
 	return nil
 }
 
+// check looks at the Dockerfiles of a plan's builds. Findings are told as they come; they are no error.
+func (v *verb) check(ctx context.Context, p plan.Plan) error {
+	var errs []error
+	for _, s := range p.Steps {
+		do, ok := s.Do.(plan.BuildImage)
+		if !ok {
+			continue
+		}
+		warnings, err := v.session.CheckBuild(ctx, do)
+		if err == nil {
+			v.emit(api.Event{Kind: api.KindBuild, Build: buildEvent(do, build.Progress{Warnings: warnings})})
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
 func buildEvent(do plan.BuildImage, p build.Progress) *api.BuildEvent {
 	e := &api.BuildEvent{Service: do.Service, Ref: do.Ref}
 	for _, s := range p.Steps {
@@ -122,7 +143,7 @@ func buildEvent(do plan.BuildImage, p build.Progress) *api.BuildEvent {
 		e.Output = append(e.Output, api.BuildOutput{Step: l.Step, Stream: l.Stream, Data: l.Data, Time: l.At})
 	}
 	for _, w := range p.Warnings {
-		e.Warnings = append(e.Warnings, api.BuildWarning{Short: w.Short, URL: w.URL, File: w.File, Line: w.Line})
+		e.Warnings = append(e.Warnings, api.BuildWarning{Short: w.Short, URL: w.URL, File: w.File, Line: w.Line, Detail: w.Detail, Source: w.Source})
 	}
 	return e
 }

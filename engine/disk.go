@@ -25,6 +25,7 @@ func (e *Engine) DiskUsage(ctx context.Context, _ *api.Empty) (*api.DiskUsageRes
 		return nil, err
 	}
 	resp := &api.DiskUsageResponse{ImagesTotal: usage.Total, Other: usage.Other}
+	resp.BuildCache = api.BuildCacheUsage{Records: usage.CacheRecords, Size: usage.Cache, Reclaimable: usage.Cache}
 	for _, u := range usage.Images {
 		resp.Images = append(resp.Images, api.ImageUsage{Image: apiImage(u.Image, e.usersOf(u.Image)), Names: u.Names, Shared: u.Shared, Unique: u.Unique})
 	}

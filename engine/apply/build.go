@@ -19,27 +19,46 @@ type Builds struct {
 
 // build makes an image of a service's build section.
 func (s *Session) build(ctx context.Context, do plan.BuildImage) error {
-	req, err := build.FromCompose(s.Project, do.Service)
+	req, err := s.request(ctx, do)
 	if err != nil {
 		return err
 	}
-	if req.Built, err = s.contexts(ctx, req.Needs()); err != nil {
-		return err
-	}
-	if s.Builds.Complete != nil {
-		if err := s.Builds.Complete(&req); err != nil {
-			return err
-		}
-	}
-	var progress func(build.Progress)
-	if s.Builds.Progress != nil {
-		progress = func(p build.Progress) { s.Builds.Progress(do, p) }
-	}
-	result, err := s.cfg.Builder.Build(ctx, req, progress)
+	result, err := s.cfg.Builder.Build(ctx, req, s.buildProgress(do))
 	if err == nil && s.Builds.Built != nil {
 		s.Builds.Built(do, result)
 	}
 	return err
+}
+
+// CheckBuild looks at the Dockerfile of a service's build section and builds nothing.
+func (s *Session) CheckBuild(ctx context.Context, do plan.BuildImage) ([]build.Warning, error) {
+	req, err := s.request(ctx, do)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Builder.Check(ctx, req, s.buildProgress(do))
+}
+
+func (s *Session) buildProgress(do plan.BuildImage) func(build.Progress) {
+	if s.Builds.Progress == nil {
+		return nil
+	}
+	return func(p build.Progress) { s.Builds.Progress(do, p) }
+}
+
+// request is what the file asks for, and the caller.
+func (s *Session) request(ctx context.Context, do plan.BuildImage) (build.Request, error) {
+	req, err := build.FromCompose(s.Project, do.Service)
+	if err != nil {
+		return req, err
+	}
+	if req.Built, err = s.contexts(ctx, req.Needs()); err != nil {
+		return req, err
+	}
+	if s.Builds.Complete != nil {
+		err = s.Builds.Complete(&req)
+	}
+	return req, err
 }
 
 // contexts finds the images of services that a build has as further contexts. The plan had them built before.

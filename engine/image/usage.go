@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/images"
@@ -26,7 +27,10 @@ type Usage struct {
 	Images []ImageUsage
 	// Total is the space of all of them, with what they share counted once.
 	Total int64
-	// Other is what belongs to no image that is listed: the builder's cache, what only containers need, transfers that were
+	// Cache is what only the builder's cache has, in so many records.
+	Cache        int64
+	CacheRecords int
+	// Other is what belongs to no image that is listed, nor to the cache: what only containers need, transfers that were
 	// cut off. The changes that containers made to their file systems are not in it, see Written.
 	Other int64
 }
@@ -72,14 +76,64 @@ func (s *Store) Usage(ctx context.Context) (Usage, error) {
 			}
 		}
 	}
+	cached, err := s.cached(ctx, disk)
+	if err != nil {
+		return Usage{}, fmt.Errorf("measure the build cache: %w", err)
+	}
+	usage.CacheRecords = cached.records
 	for p, size := range disk {
-		if users[p] > 0 {
+		switch {
+		case users[p] > 0:
 			usage.Total += size
-		} else {
+		case cached.parts[p]:
+			usage.Cache += size
+		default:
 			usage.Other += size
 		}
 	}
 	return usage, nil
+}
+
+// cacheLabel is on the leases by which BuildKit holds the records of its cache, one each: what such a lease names is held,
+// but not what that refers to.
+const cacheLabel = "containerd.io/gc.flat"
+
+type cache struct {
+	parts   map[part]bool
+	records int
+}
+
+// cached lists what the builder's cache holds. The sizes of snapshots that steps can still write to (cache mounts) are
+// added to disk.
+func (s *Store) cached(ctx context.Context, disk map[part]int64) (cache, error) {
+	c := cache{parts: map[part]bool{}}
+	records, err := s.leases.List(ctx, fmt.Sprintf("labels.%q", cacheLabel))
+	if err != nil {
+		return c, err
+	}
+	for _, l := range records {
+		resources, err := s.leases.ListResources(ctx, l)
+		if errdefs.IsNotFound(err) {
+			continue
+		}
+		if err != nil {
+			return c, err
+		}
+		c.records++
+		for _, r := range resources {
+			p := part{snapshot: strings.HasPrefix(r.Type, "snapshots/"), name: r.ID}
+			c.parts[p] = true
+			if _, known := disk[p]; known || !p.snapshot {
+				continue
+			}
+			usage, err := s.snaps.Usage(ctx, p.name)
+			if err != nil && !errdefs.IsNotFound(err) {
+				return c, err
+			}
+			disk[p] = usage.Size
+		}
+	}
+	return c, nil
 }
 
 func names(img Image) []string {
