@@ -40,8 +40,8 @@ func (a *authority) pem() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.der})
 }
 
-// certificate makes one for a loopback host or a client.
-func (a *authority) certificate(name string, usage x509.ExtKeyUsage) (tls.Certificate, error) {
+// certificate makes one for a client, or for a server by its address and further ones.
+func (a *authority) certificate(name string, usage x509.ExtKeyUsage, further ...string) (tls.Certificate, error) {
 	var none tls.Certificate
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -50,8 +50,10 @@ func (a *authority) certificate(name string, usage x509.ExtKeyUsage) (tls.Certif
 	leaf := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"},
 		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{usage}}
-	if ip := net.ParseIP(name); ip != nil {
-		leaf.IPAddresses = []net.IP{ip}
+	for _, n := range append([]string{name}, further...) {
+		if ip := net.ParseIP(n); ip != nil {
+			leaf.IPAddresses = append(leaf.IPAddresses, ip)
+		}
 	}
 	der, err := x509.CreateCertificate(rand.Reader, leaf, a.cert, &key.PublicKey, a.key)
 	if err != nil {
@@ -59,6 +61,9 @@ func (a *authority) certificate(name string, usage x509.ExtKeyUsage) (tls.Certif
 	}
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, nil
 }
+
+// CA is the certificate of the registry's authority (PEM).
+func (r *Registry) CA() string { return string(r.ca) }
 
 // ClientCertificate writes what docker looks for in a registry's folder: ca.crt, client.cert and client.key.
 func (r *Registry) ClientCertificate(t testing.TB, dir string) {

@@ -43,12 +43,14 @@ type Registry struct {
 
 	mu       sync.Mutex
 	faults   []*Fault
-	requests []Request
+	requests []*Request
 }
 
 // Request is one that the registry got.
 type Request struct {
 	Method, Path, Range, User string
+	// Sent are the bytes of the answer's body so far.
+	Sent int64
 }
 
 // Option changes what Start makes.
@@ -62,6 +64,7 @@ type options struct {
 	tls          bool
 	clientCerts  bool
 	addr         string
+	reached      []string
 }
 
 // InFolder keeps the registry's data in a folder instead of in memory: for images of more than a few megabytes, and
@@ -90,6 +93,9 @@ func WithTLS() Option { return func(o *options) { o.tls = true } }
 
 // At has the registry listen on an address instead of a free loopback port: in a network namespace that the caller is in.
 func At(addr string) Option { return func(o *options) { o.addr = addr } }
+
+// ReachedAt has the registry's certificate be good for further addresses.
+func ReachedAt(ips ...string) Option { return func(o *options) { o.reached = ips } }
 
 // Start runs a registry until the test ends.
 func Start(t testing.TB, opts ...Option) *Registry {
@@ -147,7 +153,7 @@ func Run(scratch string, opts ...Option) (*Registry, error) {
 			listener.Close()
 			return nil, err
 		}
-		cert, err := r.signer.certificate(host, x509.ExtKeyUsageServerAuth)
+		cert, err := r.signer.certificate(host, x509.ExtKeyUsageServerAuth, o.reached...)
 		if err != nil {
 			listener.Close()
 			return nil, err
@@ -188,10 +194,16 @@ func (r *Registry) Close() error {
 // ServeHTTP is the registry behind the faults.
 func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	user, _, _ := req.BasicAuth()
+	asked := &Request{Method: req.Method, Path: req.URL.Path, Range: req.Header.Get("Range"), User: user}
 	r.mu.Lock()
-	r.requests = append(r.requests, Request{req.Method, req.URL.Path, req.Header.Get("Range"), user})
+	r.requests = append(r.requests, asked)
 	fault := r.faultFor(req)
 	r.mu.Unlock()
+	w = &counter{w, func(n int) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		asked.Sent += int64(n)
+	}}
 	if r.tokens != nil && !r.admit(w, req) {
 		return
 	}
@@ -204,6 +216,24 @@ func (r *Registry) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.app.ServeHTTP(w, req)
 }
 
+// counter tells how much of an answer was written.
+type counter struct {
+	http.ResponseWriter
+	sent func(n int)
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.ResponseWriter.Write(p)
+	c.sent(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (c *counter) Unwrap() http.ResponseWriter { return c.ResponseWriter }
+
+// Flush is http.Flusher.
+func (c *counter) Flush() { _ = http.NewResponseController(c.ResponseWriter).Flush() }
+
 // Requests gives what was asked of the registry so far: all requests with that method ("" is any) and a path that has part in it.
 func (r *Registry) Requests(method, part string) []Request {
 	r.mu.Lock()
@@ -211,7 +241,7 @@ func (r *Registry) Requests(method, part string) []Request {
 	var list []Request
 	for _, q := range r.requests {
 		if (method == "" || q.Method == method) && strings.Contains(q.Path, part) {
-			list = append(list, q)
+			list = append(list, *q)
 		}
 	}
 	return list
