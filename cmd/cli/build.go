@@ -213,6 +213,9 @@ func runBuild(ctx context.Context, o buildOptions, e Engine, u *ui.UI) error {
 		u = u.With(func(c *ui.Config) { c.Progress = ui.ModeQuiet })
 	}
 	p := o.target.progress("build")
+	if o.check {
+		p.Operation = "check"
+	}
 	p.HoldWarnings = o.check || o.quiet
 	var found ui.Findings
 	err = show(u, p, o.dryRun, func(report func(api.Event)) error {

@@ -193,6 +193,10 @@ func TestABuildOfALegacyProjectLooksLikeDockerCompose129(t *testing.T) {
 func TestACheckFailsOnFindings(t *testing.T) {
 	s := newShell(t, builtFile)
 	s.env = []string{"TOKEN=x"}
+	s.engine.report = buildEvents("web")
+	if r := s.run("build", "--check", "web"); !strings.HasSuffix(r.err.String(), " Image shop-web Checked\n") {
+		t.Errorf("progress is %q", r.err)
+	}
 	s.engine.report = buildEvents("web")[1:2]
 	if r := s.run("build", "--check", "web"); r.code != 0 || r.out.String() != "Check complete, no warnings found.\n" {
 		t.Errorf("nothing found: %d %q", r.code, r.out)

@@ -123,7 +123,7 @@ func (b *board) shown(v view) []*task {
 	}
 	var tasks []*task
 	for _, t := range b.order {
-		if t.state != working || t.text != building {
+		if t.state != working || t.text != building && t.text != checking {
 			tasks = append(tasks, t)
 		}
 	}

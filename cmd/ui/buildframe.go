@@ -14,7 +14,9 @@ type buildRow struct {
 	transfer *transfer
 }
 
-func (r buildRow) failed() bool { return r.transfer == nil && r.step.failed() }
+func (r buildRow) isStep() bool { return r.transfer == nil }
+
+func (r buildRow) failed() bool { return r.isStep() && r.step.failed() }
 
 func (r buildRow) runs() bool {
 	if r.transfer != nil {
@@ -78,7 +80,7 @@ func (b *builds) fit(rows []buildRow, room int) ([]buildRow, map[*buildStep][]st
 		if r.failed() || r.runs() {
 			busy++
 		}
-		if r.transfer == nil && r.runs() && len(r.step.window()) > 0 {
+		if r.isStep() && r.runs() && len(r.step.window()) > 0 {
 			writers = append(writers, r.step)
 		}
 	}
@@ -93,7 +95,7 @@ func (b *builds) fit(rows []buildRow, room int) ([]buildRow, map[*buildStep][]st
 		room -= len(w)
 	}
 	if len(rows) > room {
-		rows, _ = pick(rows, max(room, 1), buildRow.failed, func(r buildRow) bool { return r.transfer == nil && r.runs() }, buildRow.runs)
+		rows, _ = pick(rows, max(room, 1), buildRow.failed, func(r buildRow) bool { return r.isStep() && r.runs() }, buildRow.runs, buildRow.isStep)
 	}
 	return rows, windows
 }

@@ -82,7 +82,11 @@ func (c *classic) build(e api.Event) {
 func (c *classic) announce(service string) {
 	if _, said := c.building[service]; !said {
 		c.building[service] = true
-		c.say("Building " + service)
+		word := building
+		if c.options.Operation == "check" {
+			word = checking
+		}
+		c.say(word + " " + service)
 	}
 }
 
@@ -91,7 +95,7 @@ func (c *classic) built(e api.Event) {
 	c.announce(b.Service)
 	c.builds.event(e)
 	c.building[b.Service] = false
-	if !c.options.HideBuilds {
+	if !c.options.HideBuilds && c.options.Operation != "check" {
 		if b.ImageID != "" {
 			c.say("Successfully built " + shortLayer(b.ImageID))
 		}

@@ -16,7 +16,7 @@ type Progress interface {
 
 // ProgressOptions say what is shown.
 type ProgressOptions struct {
-	// Operation is the verb: "up", "down", "stop" ...
+	// Operation is the verb: "up", "down", "stop" ...; "check" is build --check.
 	Operation string
 	// Classic is the look of docker-compose 1.29.
 	Classic bool

@@ -129,5 +129,6 @@ func (t *tty) showsBuilds(last bool, err error) bool {
 	if t.builds.empty() {
 		return false
 	}
-	return t.options.Operation == "build" || t.builds.running() && !last || err != nil && t.builds.failed()
+	only := t.options.Operation == "build" || t.options.Operation == "check"
+	return only || t.builds.running() && !last || err != nil && t.builds.failed()
 }

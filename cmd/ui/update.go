@@ -35,11 +35,13 @@ type translator struct {
 	ups bool
 	// pushes: images go to their registries. pulls: images are all that the verb is about.
 	pushes, pulls bool
-	unpulled      map[string]bool // images that could not be pulled, by object
-	replaced      map[string]bool // objects that are replaced
-	byService     map[string][]string
-	created       map[string]bool
-	built         map[string]bool // by image: whether the build is over
+	// checks: Dockerfiles are looked at, and nothing is built.
+	checks    bool
+	unpulled  map[string]bool // images that could not be pulled, by object
+	replaced  map[string]bool // objects that are replaced
+	byService map[string][]string
+	created   map[string]bool
+	built     map[string]bool // by image: whether the build is over
 }
 
 func newTranslator(o ProgressOptions) *translator {
@@ -47,7 +49,7 @@ func newTranslator(o ProgressOptions) *translator {
 		containersOf: o.ContainersOf, restart: o.Operation == "restart", ups: o.bringsUp(), pushes: o.Operation == "push" || o.Operation == "build",
 		pulls: o.Operation == "pull", unpulled: map[string]bool{},
 		replaced: map[string]bool{}, byService: map[string][]string{}, created: map[string]bool{},
-		built: map[string]bool{},
+		built: map[string]bool{}, checks: o.Operation == "check",
 	}
 }
 
@@ -73,10 +75,13 @@ func (t *translator) translate(e api.Event) []update {
 	return nil
 }
 
-// building is what is said of an image while it is built.
-const building = "Building"
+// building and checking are what is said of an image while its Dockerfile is at work.
+const (
+	building = "Building"
+	checking = "Checking"
+)
 
-// build says once that an image is built, and once that it was.
+// build says once that an image is built or its Dockerfile looked at, and once that it was.
 func (t *translator) build(ref string, over bool, at time.Time) []update {
 	id := "Image " + ref
 	was, begun := t.built[id]
@@ -84,10 +89,14 @@ func (t *translator) build(ref string, over bool, at time.Time) []update {
 		return nil
 	}
 	t.built[id] = over
-	if over {
-		return []update{{id: id, state: done, text: "Built", at: at}}
+	words := [2]string{building, "Built"}
+	if t.checks {
+		words = [2]string{checking, "Checked"}
 	}
-	return []update{{id: id, text: building, at: at}}
+	if over {
+		return []update{{id: id, state: done, text: words[1], at: at}}
+	}
+	return []update{{id: id, text: words[0], at: at}}
 }
 
 // title gives "Container shop-web-1" for "container shop-web-1".
