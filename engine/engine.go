@@ -116,7 +116,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 		Runc: cfg.Runc, Host: e.host, Credentials: image.Credentials, Registries: e.images.Hosts,
 		Networks: e.networks, ReleaseBridge: func(ctx context.Context) error { return e.apply.ReleaseBridge(ctx) }, DNS: apply.HostDNS, Log: cfg.Log,
 	}); err != nil {
-		return nil, err
+		cfg.Log.ErrorContext(ctx, "open the builder", "error", err) // what stays of a killed engine's builds is in nobody's way
 	}
 	e.resolver = apply.NewResolver(filepath.Join(cfg.State, "zones"), e.containers, e.networks.Addresses, e.networks.Network,
 		apply.HostResolvers)

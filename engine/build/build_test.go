@@ -1,7 +1,6 @@
 package build_test
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -55,7 +54,7 @@ var buildPrograms = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
-	if code, done := apart(); done {
+	if code, done := host.Apart(); done {
 		os.Exit(code)
 	}
 	// containerd and the registry log through the same logger.
@@ -324,72 +323,6 @@ func TestTheCacheOutlivesTheEngine(t *testing.T) {
 	if len(first) != 2 || len(second) != 2 || first[1] != "false" || second[1] != "true" || first[0] != second[0] {
 		t.Errorf("the builds gave %v and %v", first, second)
 	}
-}
-
-func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
-	require(t)
-	dir, address := t.TempDir(), startRegistry(t)
-	temp := filepath.Join(dir, "state", "tmp")
-	if err := os.MkdirAll(temp, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	mark := filepath.Base(filepath.Dir(dir)) // in the command line of the step
-	context := (&bench{t: t, registry: address}).folder(map[string]string{
-		"Dockerfile": "FROM BASE\nRUN [\"/probe\", \"sequence\", \"say\", \"" + mark + "\", \"then\", \"sleep\"]\n"})
-	programs, err := buildPrograms()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(os.Args[0], "-test.run", "^TestOneBuild$", "-test.v")
-	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, address, context, programs}, "|"), "TMPDIR="+temp)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), mark); {
-	}
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait() // it was killed
-	if len(processes(t, mark)) == 0 {
-		t.Log("the step ended with the engine by itself")
-	}
-	// BuildKit's mounts in the folder for temporary files are to be found.
-	t.Setenv("TMPDIR", temp)
-	state := filepath.Join(dir, "state")
-	if _, err := build.Open(build.Config{Root: filepath.Join(dir, "root"), State: state, Runc: filepath.Join(programs, "runc")}); err != nil {
-		t.Fatal(err)
-	}
-	if left := processes(t, mark); len(left) > 0 {
-		t.Errorf("these run on: %v", left)
-	}
-	mounts, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil || strings.Contains(string(mounts), dir) {
-		t.Errorf("there are mounts in %s yet (%v):\n%s", dir, err, mounts)
-	}
-	left, err := filepath.Glob(filepath.Join(state, "*", "*", "rootfs"))
-	if err != nil || len(left) > 0 {
-		t.Errorf("these folders are there yet: %v %v", left, err)
-	}
-}
-
-// processes are those whose command line has a text in it, but for this one's.
-func processes(t *testing.T, text string) (list []string) {
-	t.Helper()
-	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		if line, err := os.ReadFile(f); err == nil && bytes.Contains(line, []byte(text)) && bytes.HasPrefix(line, []byte("/probe")) {
-			list = append(list, f)
-		}
-	}
-	return list
 }
 
 // childEnv has what a process of TestTheCacheOutlivesTheEngine needs.

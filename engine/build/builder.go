@@ -63,11 +63,12 @@ type Builder struct {
 // errClosed is given by a Builder that was closed.
 var errClosed = errors.New("the builder is closed")
 
-// Open makes a Builder and takes away what a killed one left of running steps. BuildKit is started at first need.
+// Open makes a Builder and takes away what a killed one left of running steps. If some of that stays there is an error, and
+// a Builder that works all the same. BuildKit is started at first need.
 func Open(cfg Config) (*Builder, error) {
 	b := &Builder{cfg: cfg, steps: step.New(cfg.step())}
 	if err := cfg.clean(); err != nil {
-		return nil, fmt.Errorf("clean up after earlier builds: %w", err)
+		return b, fmt.Errorf("clean up after earlier builds: %w", err)
 	}
 	return b, nil
 }

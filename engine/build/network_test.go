@@ -3,14 +3,9 @@ package build_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"syscall"
 	"testing"
-
-	"github.com/vishvananda/netlink"
+	"time"
 
 	"berth/engine/build"
 	"berth/engine/spec"
@@ -19,42 +14,8 @@ import (
 	"berth/netplan/cni"
 )
 
-// insideEnv is set in the process that runs the tests in network and mount namespaces of its own, so that bridges and rules
-// of theirs are not the host's.
-const insideEnv = "BERTH_TEST_INSIDE"
-
-// apart runs the tests in namespaces of their own, if they may have some; their result is in code.
-func apart() (code int, done bool) {
-	if os.Geteuid() != 0 {
-		return 0, false
-	}
-	if os.Getenv(insideEnv) != "" {
-		lo, err := netlink.LinkByName("lo")
-		if err == nil {
-			err = netlink.LinkSetUp(lo)
-		}
-		if err != nil {
-			fmt.Fprintln(os.Stderr, "bring up the loopback link:", err)
-			return 1, true
-		}
-		return 0, false
-	}
-	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
-	cmd.Env = append(os.Environ(), insideEnv+"=1")
-	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:   syscall.CLONE_NEWNET,
-		Unshareflags: syscall.CLONE_NEWNS, // and its mounts are private
-		Pdeathsig:    syscall.SIGKILL,
-	}
-	err := cmd.Run()
-	var exit *exec.ExitError
-	if err != nil && !errors.As(err, &exit) {
-		fmt.Fprintln(os.Stderr, "tests in namespaces of their own:", err)
-		return 1, true
-	}
-	return cmd.ProcessState.ExitCode(), true
-}
+// cgroupParent is the group of steps.
+const cgroupParent = "/berth-build-steps"
 
 // openNetworks gives the networks of an engine whose data is in a folder.
 func openNetworks(t testing.TB, dir string) *cni.Driver {
@@ -79,7 +40,21 @@ func sandbox(t testing.TB, dir string, c *build.Config) {
 	c.ReleaseBridge = func(ctx context.Context) error { return d.RemoveNetwork(ctx, netplan.DefaultBridge) }
 	c.DNS = func() spec.DNS { return spec.DNS{Nameservers: []string{"127.0.0.53"}} }
 	var err error
-	if c.Host, err = hostfacts.Read("/berth-build-steps", dir); err != nil {
+	if c.Host, err = hostfacts.Read(cgroupParent, dir); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// eventually waits for what nothing tells of: a link goes in the kernel's own time.
+func eventually(t *testing.T, what string, ok func() (now string, _ bool)) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		now, done := ok()
+		if done {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("want: %s\nnow:\n%s", what, now)
+		}
 	}
 }

@@ -1,0 +1,92 @@
+package build_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"berth/engine/build"
+	"berth/netplan"
+	"berth/testing/host"
+)
+
+func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
+	require(t)
+	dir, address := t.TempDir(), startRegistry(t)
+	state := filepath.Join(dir, "state")
+	temp := filepath.Join(state, "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	folder := (&bench{t: t, registry: address}).folder(map[string]string{
+		"Dockerfile": "FROM BASE\n" +
+			"RUN --mount=type=bind,source=sub,target=/m --mount=type=cache,target=/c --mount=type=tmpfs,target=/t " +
+			"[\"/probe\", \"sequence\", \"cat\", \"/m/file\", \"then\", \"ignore-signals\"]\n",
+		"sub/file": "it is built\n"})
+	programs, err := buildPrograms()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := audit(t, dir)
+	cmd := exec.Command(os.Args[0], "-test.run", "^TestOneBuild$", "-test.v")
+	cmd.Env = append(os.Environ(), childEnv+"="+strings.Join([]string{dir, address, folder, programs}, "|"), "TMPDIR="+temp)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan() && !strings.Contains(lines.Text(), "it is built"); {
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // it was killed
+	if left := audit(t, dir); !strings.Contains(left, "/probe") || !strings.Contains(left, temp) || !strings.Contains(left, "link") {
+		t.Fatalf("the step was not at work, so nothing is shown by its end:\n%s", left)
+	}
+	// The next engine finds BuildKit's mounts in the folder for temporary files.
+	t.Setenv("TMPDIR", temp)
+	cfg := build.Config{Root: filepath.Join(dir, "root"), State: state, Runc: filepath.Join(programs, "runc")}
+	cfg.Host.CgroupParent = cgroupParent
+	if _, err := build.Open(cfg); err != nil {
+		t.Fatal(err)
+	}
+	d := openNetworks(t, dir)
+	ctx := context.Background()
+	if err := errors.Join(d.Restore(ctx, nil), d.RemoveNetwork(ctx, netplan.DefaultBridge), d.Teardown(ctx), d.Close()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "all is as it was before\n"+before, func() (string, bool) {
+		now := audit(t, dir)
+		return now, now == before
+	})
+	left, err := filepath.Glob(filepath.Join(state, "*", "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("these folders are there yet: %v %v", left, err)
+	}
+}
+
+// audit names all that builds below a folder have on the host.
+func audit(t *testing.T, dir string) string {
+	t.Helper()
+	s, err := host.Observe(host.Scope{Root: dir, State: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{s.String()}
+	for _, pattern := range []string{"/sys/fs/cgroup" + cgroupParent + "/*/", "/sys/fs/cgroup/*" + cgroupParent + "/*/"} {
+		groups, err := filepath.Glob(pattern)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines = append(lines, groups...)
+	}
+	return strings.TrimSpace(strings.Join(lines, "\n"))
+}
