@@ -97,6 +97,17 @@ func (b *builds) finish(service string, now time.Time) {
 	}
 }
 
+// breakOff says of what still runs that it does no more.
+func (b *builds) breakOff(now time.Time) {
+	for _, s := range b.steps {
+		for i := range s.spans {
+			if s.spans[i].end.IsZero() {
+				s.spans[i].end, s.err = now, canceled
+			}
+		}
+	}
+}
+
 // outputLine is a whole line that a step has written.
 type outputLine struct {
 	step *buildStep
@@ -228,8 +239,11 @@ func (s *buildStep) worked(now time.Time) time.Duration {
 	return sum
 }
 
+// canceled is how the error of a step ends that was broken off.
+const canceled = "context canceled"
+
 // canceled says that the step was broken off, as another one failed or the user wanted so.
-func (s *buildStep) canceled() bool { return strings.HasSuffix(s.err, "context canceled") }
+func (s *buildStep) canceled() bool { return strings.HasSuffix(s.err, canceled) }
 
 func (s *buildStep) failed() bool { return s.err != "" && !s.canceled() }
 

@@ -2,6 +2,7 @@ package ui_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -188,6 +189,17 @@ func TestASmallTerminalShowsWhatRuns(t *testing.T) {
 	p.Done(nil)
 	if got := strings.Count(f.String(), " => [web"); got != 12 {
 		t.Errorf("the last picture has %d of 12 steps:\n%s", got, f)
+	}
+}
+
+func TestABuildThatIsBrokenOffSaysSo(t *testing.T) {
+	f, u := newTerminal(80, 40)
+	p := u.Progress(ui.ProgressOptions{Operation: "build"})
+	send(p, half())
+	p.Event(warned("web", 3))
+	p.Done(context.Canceled)
+	if got := f.String(); !strings.Contains(got, " => CANCELED [web 2/3] RUN") || strings.Contains(got, "JSONArgs") {
+		t.Errorf("it shows\n%s", got)
 	}
 }
 

@@ -2,6 +2,8 @@ package ui
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -259,16 +261,19 @@ func (t *buildTeller) event(e api.Event) {
 	t.text.event(e, t.ui.Now())
 }
 
-// done ends the telling, with what there is to say of Dockerfiles.
-func (t *buildTeller) done(warnings bool) {
+// done ends the telling, with what there is to say of Dockerfiles. err is how the verb ended.
+func (t *buildTeller) done(err error, warnings bool) {
 	if t.stop == nil {
 		return
 	}
 	t.stop()
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if err != nil {
+		t.text.builds.breakOff(t.ui.Now())
+	}
 	t.text.close(t.ui.Now())
-	if warnings {
+	if warnings && !errors.Is(err, context.Canceled) {
 		for _, l := range t.text.builds.warningLines(newPalette(t.ui.colored(t.ui.statusTTY()))) {
 			fmt.Fprintln(t.w, l)
 		}

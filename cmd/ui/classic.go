@@ -276,7 +276,7 @@ func (c *classic) close(key string, ok bool) {
 
 // Done closes what is still open: a container that was made and not to be started, and on failure nothing.
 func (c *classic) Done(err error) {
-	c.builds.done(!c.options.HoldWarnings)
+	c.builds.done(err, !c.options.HoldWarnings)
 	if err == nil {
 		for _, key := range c.lines {
 			if key != "" {

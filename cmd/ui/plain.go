@@ -75,4 +75,4 @@ func (p *plain) news(u update) bool {
 	return true
 }
 
-func (p *plain) Done(error) { p.builds.done(!p.options.HoldWarnings) }
+func (p *plain) Done(err error) { p.builds.done(err, !p.options.HoldWarnings) }

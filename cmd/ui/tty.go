@@ -2,6 +2,8 @@ package ui
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"sync"
@@ -61,8 +63,11 @@ func (t *tty) Event(e api.Event) {
 // Done draws everything once more, in full, and leaves it on the screen.
 func (t *tty) Done(err error) {
 	t.stop()
+	if err != nil {
+		t.builds.breakOff(t.now())
+	}
 	t.draw(true, err)
-	if !t.options.HoldWarnings {
+	if !t.options.HoldWarnings && !errors.Is(err, context.Canceled) {
 		for _, l := range t.builds.warningLines(newPalette(t.color)) {
 			fmt.Fprintln(t.w, l)
 		}
