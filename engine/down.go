@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/containerd/errdefs"
 
@@ -56,11 +58,15 @@ func (v *verb) removeImages(ctx context.Context, which string) error {
 	}
 	v.session.LetImagesGo()
 	var errs []error
-	for name, svc := range v.project.Services {
-		if which == "local" && svc.Image != "" {
+	for _, name := range slices.Sorted(maps.Keys(v.project.Services)) {
+		if which == "local" && v.project.Services[name].Image != "" {
 			continue
 		}
 		ref := plan.ImageRef(v.project, name)
+		if users := v.madeOf(ref); len(users) > 0 {
+			v.session.Warn("", fmt.Sprintf("image %s is kept: %s was made from it", ref, users[0]))
+			continue
+		}
 		_, _, err := v.images.Remove(ctx, []string{ref}, false, needs)
 		switch {
 		case errdefs.IsNotFound(err):

@@ -19,6 +19,21 @@ func (e *Engine) usersOf(img image.Image) []string {
 	return names
 }
 
+// madeOf names the containers that were made from an image by this name of it.
+func (e *Engine) madeOf(name string) []string {
+	ref, err := image.ParseRef(name)
+	if err != nil {
+		return nil
+	}
+	var names []string
+	for _, c := range e.containers.List(nil) {
+		if own, err := image.ParseRef(c.Image); err == nil && own == ref {
+			names = append(names, c.Name)
+		}
+	}
+	return names
+}
+
 // needs gives who needs an image: the containers that were made from it, else the services that containers will be made for
 // when their project is started or scaled the next time. The services of one project (except) don't count.
 func (e *Engine) needs(except string) (func(image.Image) []string, error) {

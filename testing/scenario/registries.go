@@ -13,10 +13,10 @@ import (
 	"berth/testing/registry"
 )
 
-// Image is an image with the probe in its first layer, for a registry of the scenario's own.
+// Image is an image with the probe in its first layer, for a registry of the scenario's own. Those of two names are two images.
 func (s *Scenario) Image(name string) *registry.Image {
 	s.Helper()
-	img, err := shared.probeImage(name, map[string]registry.File{}, nil)
+	img, err := shared.probeImage(name, map[string]registry.File{}, func(i *registry.Image) { i.Config.Labels = map[string]string{"name": name} })
 	if err != nil {
 		s.Fatal(err)
 	}
