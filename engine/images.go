@@ -99,6 +99,10 @@ func (e *Engine) ImageLoad(stream api.Stream) error {
 	if err != nil {
 		return err
 	}
+	first, err := stream.Recv()
+	if err != nil {
+		return err
+	}
 	r, w := io.Pipe()
 	go func() {
 		for {
@@ -117,6 +121,10 @@ func (e *Engine) ImageLoad(stream api.Stream) error {
 	}()
 	images, err := e.images.Load(ctx, r, nil)
 	r.Close()
+	var known *image.Error
+	if errors.As(err, &known) && first.Event != nil {
+		known.Ref = first.Event.Text
+	}
 	if err != nil {
 		return err
 	}

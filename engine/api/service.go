@@ -44,7 +44,8 @@ type Server interface {
 	Images(context.Context, *Empty) (*ImagesResponse, error)
 	ImageTag(context.Context, *ImageTagRequest) (*Empty, error)
 	ImageRemove(context.Context, *ImageRemoveRequest) (*ImageRemoveResponse, error)
-	// ImageLoad reads an archive from the Stdin frames and answers with a Names event.
+	// ImageLoad reads an archive from the Stdin frames and answers with a Names event. The first frame has an event whose Text is
+	// the archive's name for messages.
 	ImageLoad(Stream) error
 	ImageSave(context.Context, *ImageSaveRequest, func(*Frame) error) error
 	Push(context.Context, *PushRequest, func(Event) error) error

@@ -374,6 +374,5 @@ type ImageSaveRequest struct {
 	Refs     []string
 	Platform string
 }
-type ImageLoadRequest struct{ Path string } // a path on the engine's host; "" : the data follows in frames
 type ImageLoadResponse struct{ Names []string }
 type Empty struct{}

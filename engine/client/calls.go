@@ -202,7 +202,7 @@ func (c *Client) Run(ctx context.Context, q *api.RunStart) (Stream, error) {
 	return c.stream(ctx, "Run", &api.Frame{Run: q})
 }
 
-// ImageLoad sends an archive.
+// ImageLoad sends an archive. If it is a file, messages name it.
 func (c *Client) ImageLoad(ctx context.Context, r io.Reader) (*api.ImageLoadResponse, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -210,11 +210,16 @@ func (c *Client) ImageLoad(ctx context.Context, r io.Reader) (*api.ImageLoadResp
 	if err != nil {
 		return nil, err
 	}
+	name := "standard input"
+	if f, ok := r.(interface{ Name() string }); ok {
+		name = f.Name()
+	}
+	// An error of Send means that the engine has ended the call; Recv tells why.
+	sent := s.Send(api.Frame{Event: &api.Event{Text: name}}) == nil
 	buf := make([]byte, 256<<10)
-	for {
+	for sent {
 		n, rerr := r.Read(buf)
 		if n > 0 {
-			// An error here means that the engine has ended the call; Recv tells why.
 			if s.Send(api.Frame{Stdin: buf[:n]}) != nil {
 				break
 			}

@@ -40,6 +40,10 @@ func TestImages(t *testing.T) {
 	}
 	s.Must("image", "load", "-i", archive)
 	f.Must("up", "-d", "--pull", "never")
+	if err := os.Truncate(archive, 100_000); err != nil {
+		t.Fatal(err)
+	}
+	s.Refused([]string{"image", "load", "-i", archive}, archive, "ends too early")
 	if err := os.Remove(archive); err != nil {
 		t.Fatal(err)
 	}
