@@ -2,12 +2,15 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/cobra"
 
 	"berth/cmd/ui"
@@ -95,8 +98,7 @@ func (a *app) build(cmd *cobra.Command, o *buildOptions) error {
 		}
 		return v, ok
 	}
-	chosen := o.chosen()
-	if len(chosen) == 0 {
+	if len(o.chosen()) == 0 {
 		a.ui.Warn("no services to build")
 		return nil
 	}
@@ -104,7 +106,7 @@ func (a *app) build(cmd *cobra.Command, o *buildOptions) error {
 		return runBuildPrint(*o, a.ui)
 	}
 	if !o.dryRun {
-		clean, err := a.spool(ctx, t, chosen, &o.host, true)
+		clean, err := a.spool(ctx, t, t.mayBuild(o.services, o.withDependencies), &o.host, true)
 		if err != nil {
 			return err
 		}
@@ -132,24 +134,15 @@ func (a *app) buildUI() *ui.UI {
 
 // chosen are the services to build, sorted.
 func (o *buildOptions) chosen() []string {
-	p := o.target.project
-	want := map[string]bool{}
-	for queue := slices.Clone(o.services); len(queue) > 0; queue = queue[1:] {
-		if svc, ok := p.Services[queue[0]]; ok && !want[queue[0]] {
-			want[queue[0]] = true
-			if o.withDependencies {
-				queue = append(queue, svc.GetDependencies()...)
-			}
+	services := o.target.reach(o.services, func(svc types.ServiceConfig) []string {
+		if o.withDependencies {
+			return svc.GetDependencies()
 		}
-	}
-	var list []string
-	for name, svc := range p.Services {
-		if svc.Build != nil && (len(o.services) == 0 || want[name]) {
-			list = append(list, name)
-		}
-	}
-	slices.Sort(list)
-	return list
+		return nil
+	})
+	return slices.DeleteFunc(services, func(name string) bool {
+		return o.target.project.Services[name].Build == nil
+	})
 }
 
 // options are what the flags ask of each build.
@@ -284,30 +277,63 @@ func (a *app) spool(ctx context.Context, t *target, services []string, host *api
 		b := t.project.Services[name].Build
 		return b != nil && b.Context == "-"
 	})
-	if i < 0 {
+	if i < 0 || a.ui.InTTY() && !needed {
 		return clean, nil
 	}
 	key := "services." + services[i] + ".build.context"
 	switch {
 	case slices.Contains(a.flags.files, "-"):
 		return clean, &ui.Problem{Text: key + ": standard input has the compose file and can't be the context as well", Way: "give one of them as a file"}
-	case a.ui.InTTY() && needed:
-		return clean, &ui.Problem{Text: key + ": there is no archive or Dockerfile to read", Way: "redirect one to standard input, or name a folder"}
 	case a.ui.InTTY():
-		return clean, nil
+		return clean, &ui.Problem{Text: key + ": there is no archive or Dockerfile to read", Way: "redirect one to standard input, or name a folder"}
 	}
 	path, err := keepInput(ctx, a.ui.In())
-	if err != nil {
-		return clean, err
+	switch {
+	case errors.Is(err, errNoInput) && !needed:
+		return clean, nil
+	case err != nil:
+		return clean, fmt.Errorf("%s: %w", key, err)
 	}
 	host.Stdin = path
 	return func() { _ = os.Remove(path) }, nil
 }
 
-// mayBuild are the services that up or run may have to build, sorted.
-func (t *target) mayBuild(b building) []string {
-	if b.noBuild {
+// mayBuild are the services that may have to be built for those that are named, or for all; sorted.
+func (t *target) mayBuild(services []string, dependencies bool) []string {
+	return t.reach(services, func(svc types.ServiceConfig) []string {
+		if dependencies {
+			return append(builtFrom(svc), svc.GetDependencies()...)
+		}
+		return builtFrom(svc)
+	})
+}
+
+// builtFrom are the services whose images are contexts of a build.
+func builtFrom(svc types.ServiceConfig) []string {
+	var names []string
+	if svc.Build == nil {
 		return nil
 	}
-	return slices.Sorted(maps.Keys(t.project.Services))
+	for _, from := range svc.Build.AdditionalContexts {
+		if name, ok := strings.CutPrefix(from, types.ServicePrefix); ok {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// reach are the services, all of them where none is named, with those that follow from them; sorted.
+func (t *target) reach(services []string, follow func(types.ServiceConfig) []string) []string {
+	if len(services) == 0 {
+		return slices.Sorted(maps.Keys(t.project.Services))
+	}
+	seen := map[string]bool{}
+	for queue := slices.Clone(services); len(queue) > 0; queue = queue[1:] {
+		svc, ok := t.project.Services[queue[0]]
+		if ok && !seen[queue[0]] {
+			seen[queue[0]] = true
+			queue = append(queue, follow(svc)...)
+		}
+	}
+	return sortedKeys(seen)
 }

@@ -296,6 +296,11 @@ func TestAContextFromStandardInputThatIsNotThere(t *testing.T) {
 	if r := s.run("build"); r.code != 1 || !strings.Contains(r.err.String(), "it is empty") {
 		t.Errorf("empty: %d %q", r.code, r.err)
 	}
+	for _, line := range []string{"up -d", "up -d db", "up -d --no-build"} {
+		if r := s.run(strings.Fields(line)...); r.code != 0 || request[api.UpRequest](t, s.engine).Host.Stdin != "" {
+			t.Errorf("%s, which may need no build: %d %q", line, r.code, r.err)
+		}
+	}
 	s.tty = true
 	if r := s.run("build"); r.code != 1 || !strings.Contains(r.err.String(), "services.web.build.context: there is no archive or Dockerfile to read") {
 		t.Errorf("a terminal: %d %q", r.code, r.err)
@@ -308,8 +313,21 @@ func TestAContextFromStandardInputThatIsNotThere(t *testing.T) {
 	defer typed.Close()
 	s.in, s.signals = in, make(chan os.Signal, 1)
 	s.signals <- interrupt
+	s.started = 0
 	if r := s.run("build"); r.code != 130 || s.started > 0 {
 		t.Errorf("an interrupt while it is read: %d %q", r.code, r.err)
+	}
+}
+
+func TestStandardInputIsLeftAloneByWhatDoesNotBuildFromIt(t *testing.T) {
+	s := newShell(t, pipedFile)
+	in, typed := io.Pipe() // a read would not come back
+	defer typed.Close()
+	s.in = in
+	for _, line := range []string{"up -d db", "up -d --no-build", "--dry-run up", "build db", "create db"} {
+		if r := s.run(strings.Fields(line)...); r.code != 0 {
+			t.Errorf("%s: %d %q", line, r.code, r.err)
+		}
 	}
 }
 

@@ -8,6 +8,9 @@ import (
 	"os"
 )
 
+// errNoInput: there is nothing to read.
+var errNoInput = errors.New("it is empty")
+
 // keepInput writes what can be read to a temporary file, that only its owner can read, and gives its path. Where ctx ends it
 // stops waiting; the read that is under way then ends with the process.
 func keepInput(ctx context.Context, in io.Reader) (path string, err error) {
@@ -19,7 +22,7 @@ func keepInput(ctx context.Context, in io.Reader) (path string, err error) {
 	go func() {
 		n, err := io.Copy(f, in)
 		if err == nil && n == 0 {
-			err = errors.New("it is empty")
+			err = errNoInput
 		}
 		copied <- errors.Join(err, f.Close())
 	}()

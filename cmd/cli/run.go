@@ -154,8 +154,8 @@ func (a *app) prepareRun(ctx context.Context, cmd *cobra.Command, o *runOptions)
 	}
 	o.env = append(vars, a.inherit(o.env)...)
 	o.target, o.dryRun, o.parallel, o.host, o.workDir, o.program = t, a.flags.dryRun, a.limit(), a.clientHost(), a.host.WorkDir, a.name()
-	if !o.dryRun {
-		if clean, err = a.spool(ctx, t, t.mayBuild(o.building), &o.host, false); err != nil {
+	if !o.dryRun && !o.building.noBuild {
+		if clean, err = a.spool(ctx, t, t.mayBuild([]string{o.service}, !o.noDeps), &o.host, false); err != nil {
 			return nil, clean, err
 		}
 	}

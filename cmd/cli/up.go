@@ -194,8 +194,8 @@ func (a *app) prepareUp(ctx context.Context, cmd *cobra.Command, o *upOptions) (
 		return nil, clean, err
 	}
 	o.target, o.dryRun, o.parallel, o.host, o.program = t, a.flags.dryRun, a.limit(), a.clientHost(), a.name()
-	if !o.dryRun {
-		if clean, err = a.spool(ctx, t, t.mayBuild(o.building), &o.host, false); err != nil {
+	if !o.dryRun && !o.building.noBuild {
+		if clean, err = a.spool(ctx, t, t.mayBuild(o.services, !o.noDeps), &o.host, false); err != nil {
 			return nil, clean, err
 		}
 	}

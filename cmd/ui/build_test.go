@@ -142,6 +142,23 @@ func send(p ui.Progress, events []api.Event) {
 	}
 }
 
+func TestAPushAfterABuildHasTheLineOfTheImage(t *testing.T) {
+	f, u := newTerminal(60, 40)
+	p := u.Progress(ui.ProgressOptions{Operation: "build"})
+	send(p, append(half(), rest()...))
+	p.Event(pulled("shop-web", "", "resolving", 0, 0))
+	p.Event(pulled("shop-web", "sha256:aaaaaaaaaaaaaaaa", "uploading", 1_000_000, 4_000_000))
+	f.redraw()
+	if got := f.String(); !strings.Contains(got, "FINISHED\n") || !strings.Contains(got, "Image shop-web [⣀] 1MB / 4MB") {
+		t.Errorf("while it is pushed:\n%s", got)
+	}
+	p.Event(pulled("shop-web", "", "done", 0, 0))
+	p.Done(nil)
+	if got := f.String(); !strings.Contains(got, " ✔ Image shop-web Pushed") || strings.Contains(got, "Built") {
+		t.Errorf("in the end:\n%s", got)
+	}
+}
+
 func TestAFailedBuildStaysOnTheScreen(t *testing.T) {
 	f, u := newTerminal(80, 40)
 	p := u.Progress(ui.ProgressOptions{Operation: "up"})

@@ -51,7 +51,9 @@ func readable(line []byte) string {
 	if i := strings.LastIndexByte(text, '\r'); i >= 0 {
 		text = text[i+1:]
 	}
-	text = escapes.ReplaceAllString(text, "")
+	if strings.IndexByte(text, '\x1b') >= 0 {
+		text = escapes.ReplaceAllString(text, "")
+	}
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t':
