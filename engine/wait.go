@@ -2,14 +2,17 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	goruntime "runtime"
 	"runtime/debug"
+	"time"
 
 	"berth/engine/api"
 	"berth/engine/container"
 	"berth/engine/event"
+	"berth/engine/spec/hostfacts"
 )
 
 // Wait reports the exit of each container of the services, as they come.
@@ -124,5 +127,15 @@ func (e *Engine) takeDown(ctx context.Context) error {
 			return fmt.Errorf("take project %q down: %w", name, err)
 		}
 	}
-	return e.networks.Teardown(ctx)
+	// A build at work would want its network anew.
+	err := errors.Join(e.builder.Close(), e.networks.Teardown(ctx))
+	limited, cancel := context.WithTimeout(ctx, groupTimeout)
+	defer cancel()
+	if err := hostfacts.RemoveGroup(limited, e.host.CgroupParent); err != nil {
+		e.cfg.Log.WarnContext(ctx, "remove the engine's control group", "error", err)
+	}
+	return err
 }
+
+// groupTimeout is how long an engine that goes tries to remove its empty control group.
+const groupTimeout = time.Second

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"berth/engine/build"
+	"berth/engine/spec/hostfacts"
 	"berth/netplan"
 	"berth/testing/host"
 )
@@ -54,7 +55,9 @@ func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
 	// The next engine finds BuildKit's mounts in the folder for temporary files.
 	t.Setenv("TMPDIR", temp)
 	cfg := build.Config{Root: filepath.Join(dir, "root"), State: state, Runc: filepath.Join(programs, "runc")}
-	cfg.Host.CgroupParent = cgroupParent
+	if cfg.Host, err = hostfacts.Read(cgroupParent, dir); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := build.Open(cfg); err != nil {
 		t.Fatal(err)
 	}
@@ -70,6 +73,33 @@ func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
 	left, err := filepath.Glob(filepath.Join(state, "*", "*"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("these folders are there yet: %v %v", left, err)
+	}
+}
+
+func TestABuilderThatIsClosedEndsItsSteps(t *testing.T) {
+	dir := t.TempDir()
+	b := newBenchIn(t, dir, startRegistry(t))
+	folder := b.folder(map[string]string{"Dockerfile": "FROM BASE\nRUN [\"/probe\", \"sequence\", \"say\", \"at work\", \"then\", \"ignore-signals\"]\n"})
+	atWork, ended := make(chan struct{}), make(chan error)
+	go func() {
+		_, err := b.builder.Build(b.ctx, b.whole(build.Request{Context: folder}), func(p build.Progress) {
+			for _, l := range p.Logs {
+				if strings.Contains(string(l.Data), "at work") {
+					close(atWork)
+				}
+			}
+		})
+		ended <- err
+	}()
+	<-atWork
+	if err := b.builder.Close(); err != nil {
+		t.Error(err)
+	}
+	if left := audit(t, dir); strings.Contains(left, "/probe") || strings.Contains(left, filepath.Join(dir, "state", "steps")) {
+		t.Errorf("of the step there is left:\n%s", left)
+	}
+	if err := <-ended; err == nil {
+		t.Error("a build that was cut off succeeded")
 	}
 }
 

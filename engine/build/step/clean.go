@@ -3,18 +3,14 @@ package step
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path"
-	"path/filepath"
-	"strconv"
-	"strings"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
 	runc "github.com/containerd/go-runc"
-	"golang.org/x/sys/unix"
+
+	"berth/engine/spec/hostfacts"
 )
 
 // Clean ends the steps of an engine that was killed, and takes away their control groups, mounts and folders. Their
@@ -28,7 +24,8 @@ func (c Config) Clean() error {
 	var errs []error
 	for _, id := range ids {
 		ctx, cancel := context.WithTimeout(context.Background(), cleanLimit)
-		errs = append(errs, r.Delete(ctx, id, &runc.DeleteOpts{Force: true}), c.removeGroups(ctx, id))
+		// A runtime that was killed before it made a record has left a group, and a process in it.
+		errs = append(errs, r.Delete(ctx, id, &runc.DeleteOpts{Force: true}), hostfacts.RemoveGroup(ctx, path.Join("/", c.Host.CgroupParent, id)))
 		cancel()
 	}
 	for _, dir := range []string{c.dir(), c.records()} {
@@ -51,47 +48,6 @@ func (c Config) left() (ids []string, _ error) {
 		}
 	}
 	return ids, nil
-}
-
-// removeGroups removes the control groups that a step has if its runtime was killed before it made a record, and ends
-// what is in them.
-func (c Config) removeGroups(ctx context.Context, id string) error {
-	group := path.Join("/", c.Host.CgroupParent, id)
-	found, err := filepath.Glob(cgroupRoot + "/*" + group) // version 1
-	if err != nil {
-		return err
-	}
-	var errs []error
-	for _, dir := range append(found, cgroupRoot+group) {
-		errs = append(errs, removeGroup(ctx, dir))
-	}
-	return errors.Join(errs...)
-}
-
-func removeGroup(ctx context.Context, dir string) error {
-	for {
-		err := os.Remove(dir)
-		switch {
-		case err == nil, errors.Is(err, fs.ErrNotExist):
-			return nil
-		case !errors.Is(err, unix.EBUSY):
-			return err
-		}
-		inside, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		for _, line := range strings.Fields(string(inside)) {
-			if pid, err := strconv.Atoi(line); err == nil && pid > 0 {
-				_ = unix.Kill(pid, unix.SIGKILL) // it may end by itself
-			}
-		}
-		select {
-		case <-time.After(killAgain):
-		case <-ctx.Done():
-			return fmt.Errorf("remove the control group %q: %w", dir, context.Cause(ctx))
-		}
-	}
 }
 
 // RemoveMounted removes a folder that may have mounts in it. If one can't be unmounted, nothing is removed.

@@ -1,6 +1,8 @@
 package step_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -8,11 +10,15 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/containerd/errdefs"
 	mdns "github.com/miekg/dns"
 	"github.com/moby/buildkit/executor"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/vishvananda/netlink"
 
+	"berth/engine/build/step"
+	"berth/netplan"
+	"berth/netplan/cni"
 	"berth/netplan/netns"
 )
 
@@ -157,6 +163,34 @@ func TestNetworkModes(t *testing.T) {
 	none.NetMode = pb.NetMode_NONE
 	if got := w.says(none); got != "127.0.0.1\n" {
 		t.Errorf("without a network a step finds itself at %q", got)
+	}
+}
+
+// fleeting is networks whose bridge is taken away before it is used, as the last container of a project may do.
+type fleeting struct {
+	*cni.Driver
+	times int
+}
+
+func (f *fleeting) EnsureNetwork(ctx context.Context, n netplan.Network) (netplan.Network, error) {
+	n, err := f.Driver.EnsureNetwork(ctx, n)
+	if f.times--; f.times >= 0 {
+		err = errors.Join(err, f.RemoveNetwork(ctx, n.Name))
+	}
+	return n, err
+}
+
+func TestABridgeThatIsTakenAwayIsMadeAnew(t *testing.T) {
+	w := newWorld(t)
+	w.cfg.Networks = &fleeting{w.nets, 2}
+	w.runner = step.New(w.cfg)
+	if got := w.says(probe("interfaces")); !strings.Contains(got, "eth0") {
+		t.Errorf("the step has the links %q", got)
+	}
+	w.cfg.Networks = &fleeting{w.nets, 1000}
+	w.runner = step.New(w.cfg)
+	if _, err := w.run(probe("interfaces")); !errdefs.IsNotFound(err) {
+		t.Errorf("a step whose network is always taken away gives %v", err)
 	}
 }
 
