@@ -35,6 +35,13 @@ func TestSampleHAProxy(t *testing.T) {
 		t.Errorf("the page on port 70: %.500s", page)
 	}
 
+	s.Step("haproxy's file is there to be read only, and the folder that it is in is there as well")
+	f.Must("exec", "-T", "haproxy", "test", "-s", "/haproxy-override/haproxy.cfg")
+	const file = "/usr/local/etc/haproxy/haproxy.cfg"
+	if r := f.Berth("exec", "-T", "-u", "root", "haproxy", "sh", "-c", "echo >> "+file); r.Code == 0 || !strings.Contains(r.Stderr, "Read-only") {
+		t.Errorf("want a refusal: %s", r)
+	}
+
 	s.Step("one is stopped: no request is lost, and haproxy marks it down")
 	f.Must("stop", "webb")
 	for range 4 {

@@ -20,6 +20,9 @@ func TestSampleRegistry(t *testing.T) {
 
 	s.Step("up starts an empty registry on loopback")
 	f.Must("up", "-d")
+	if got := strings.TrimSpace(f.Must("port", "registry", "5000").Stdout); got != "127.0.0.1:5000" {
+		t.Errorf("it is published at %q", got)
+	}
 	if got := strings.TrimSpace(s.MustGet("http://127.0.0.1:5000/v2/_catalog")); got != `{"repositories":[]}` {
 		t.Errorf("the catalogue: %s", got)
 	}
@@ -48,5 +51,11 @@ func TestSampleRegistry(t *testing.T) {
 	app.Must("up", "-d")
 	s.MustGet("http://127.0.0.1:8000/")
 	app.Must("down", "-t", "1")
+
+	s.Step("down -v takes the volume with it")
 	f.Must("down", "-v")
+	f.Must("up", "-d")
+	if got := strings.TrimSpace(s.MustGet("http://127.0.0.1:5000/v2/_catalog")); got != `{"repositories":[]}` {
+		t.Errorf("the catalogue: %s", got)
+	}
 }
