@@ -30,7 +30,7 @@ func (e *Engine) Build(ctx context.Context, req *api.BuildRequest, emit func(api
 	if err != nil {
 		return err
 	}
-	v.session.Builds = v.builds(req.BuildOptions, req.Host)
+	v.session.Builds = v.builds(req.BuildOptions, req.Host, req.Push)
 	if req.Check {
 		return v.check(ctx, p)
 	}
@@ -57,15 +57,18 @@ func builtJobs(p *project.Project, built plan.Plan) []pushJob {
 	return jobs
 }
 
-// builds says how images are built for a caller.
-func (v *verb) builds(o api.BuildOptions, h api.ClientHost) apply.Builds {
+// builds says how images are built for a caller, who may want to push them.
+func (v *verb) builds(o api.BuildOptions, h api.ClientHost, push bool) apply.Builds {
 	b := apply.Builds{
 		Built: func(do plan.BuildImage, r build.Result) {
 			for _, service := range do.Services {
 				v.emit(api.Event{Kind: api.KindBuilt, Built: &api.BuiltEvent{Service: service, Ref: do.Ref, Digest: r.Digest.String(), ImageID: r.ImageID.String()}})
 			}
 		},
-		Complete: func(req *build.Request) error { return complete(req, o, h) },
+		Complete: func(req *build.Request) error {
+			req.Portable = push
+			return complete(req, o, h)
+		},
 	}
 	if !o.Quiet {
 		b.Progress = func(do plan.BuildImage, p build.Progress) {

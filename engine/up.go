@@ -92,7 +92,7 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 
 // bringImages pulls what a plan says, builds what is still missing or asked for, and observes again.
 func (v *verb) bringImages(ctx context.Context, have plan.Observed, images plan.Plan, req *api.UpRequest, pol plan.ImagesPolicy) (plan.Observed, error) {
-	v.session.Pull, v.session.Builds = v.pullOptions(req.Host), v.builds(req.BuildOptions, req.Host)
+	v.session.Pull, v.session.Builds = v.pullOptions(req.Host), v.builds(req.BuildOptions, req.Host, false)
 	again := func(p plan.Plan) (err error) {
 		if len(p.Steps) == 0 {
 			return nil

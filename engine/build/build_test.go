@@ -267,6 +267,14 @@ func TestBuilder(t *testing.T) {
 		{"a check finds and builds nothing", aCheckFindsAndBuildsNothing},
 		{"a check of what can't be built fails", aCheckOfWhatCannotBeBuiltFails},
 		{"a build warns as a check does", aBuildWarnsAsACheckDoes},
+		{"the context comes as an archive", theContextComesAsAnArchive},
+		{"steps speak to an agent", stepsSpeakToAnAgent},
+		{"proxies come from the Docker configuration", proxiesComeFromTheDockerConfiguration},
+		{"steps are done again if asked", stepsAreDoneAgainIfAsked},
+		{"a cache that is not there is no reason to fail", aCacheThatIsNotThereIsNoReasonToFail},
+		{"an inline cache comes with the image", anInlineCacheComesWithTheImage},
+		{"what was done is attested if asked", whatWasDoneIsAttestedIfAsked},
+		{"layers for others are gzip", layersForOthersAreGzip},
 		{"a cancelled build leaves nothing running", aCancelledBuildLeavesNothingRunning},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, b.with(t)) })

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"sync"
 
@@ -140,6 +141,13 @@ func (b *Builder) Build(ctx context.Context, req Request, progress func(Progress
 
 // prepare says in BuildKit's words what is asked, and makes what that needs on the host until release is called.
 func (b *Builder) prepare(ctx context.Context, req Request) (_ client.SolveOpt, release func(), err error) {
+	req.Args = maps.Clone(req.Args)
+	if req.Args == nil {
+		req.Args = map[string]string{}
+	}
+	if err := addProxies(req.Args, req.Credentials); err != nil {
+		return client.SolveOpt{}, nil, buildError(req, err)
+	}
 	leave := b.steps.Hold(ctx)
 	gateway, err := b.hostAddress(ctx, req)
 	if err != nil {

@@ -4,7 +4,7 @@
 // image store of the engine, unpacked, so that a container can start from it at once. It knows nothing of projects but
 // how a service's build section is worded (FromCompose), and nothing of containers.
 //
-// Entry points: Open, then Build, Usage and Prune; FromCompose for what to ask.
+// Entry points: Open, then Build, Check, Usage and Prune; FromCompose for what to ask.
 //
 // Invariants:
 //
@@ -40,4 +40,12 @@
 // help for registries' tokens is not used either: the session tells user and secret, and the solver asks for tokens itself.
 // A Dockerfile that asks for docker/dockerfile:1 by "# syntax=" gets the frontend that is linked in, which is the same,
 // without a registry.
+//
+// Layers are packed by zstd at its quickest: of 285 MB of programs it took 1 s of a processor and made 96 MB, where gzip as
+// BuildKit has it took 10 s for 105 MB, and at its quickest 4 s for 117 MB. Not packing them at all would save that second
+// and take three times the space. An image that is built to be pushed gets gzip (Request.Portable), as not everything
+// that may pull it knows zstd.
+//
+// Attestations are made if they are asked for: with one, an image is an index of its manifest and one for no platform,
+// which is of no use on the host that built it.
 package build

@@ -394,7 +394,7 @@ func (w *workshop) start(t *testing.T, b *bench, c dockerfileCase, svc types.Ser
 	}()
 	within(t, mounts, func(root string) {
 		in := w.input(t, c, svc, img, root)
-		if got, err := w.runc(t, in, root); got != want || err != nil {
+		if got, err := w.runc(t, b, in, root); got != want || err != nil {
 			t.Errorf("it printed (%v)\n%s\nand not\n%s", err, got, want)
 		}
 	})
@@ -430,7 +430,7 @@ func readAny(path string) []byte {
 }
 
 // runc runs a container to its end and gives what it printed.
-func (w *workshop) runc(t *testing.T, in spec.Input, root string) (string, error) {
+func (w *workshop) runc(t *testing.T, b *bench, in spec.Input, root string) (string, error) {
 	t.Helper()
 	s, _, err := spec.Build(in)
 	if err != nil {
@@ -446,7 +446,7 @@ func (w *workshop) runc(t *testing.T, in spec.Input, root string) (string, error
 	bundle := t.TempDir()
 	writeFile(t, filepath.Join(bundle, "config.json"), string(text))
 	runc, _ := programs(t)
-	cmd := exec.CommandContext(w.ctx, runc, "--root", t.TempDir(), "run", "--bundle", bundle, in.ID)
+	cmd := exec.CommandContext(b.ctx, runc, "--root", t.TempDir(), "run", "--bundle", bundle, in.ID)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	err = cmd.Run()

@@ -49,7 +49,9 @@ type Request struct {
 	// Provenance and SBOM are as in a compose file: "", "false", "true" or options.
 	Provenance, SBOM string
 
-	// Push sends the image to its registries after it was built.
+	// Portable packs the layers by gzip, which all registries and runtimes know. Else what is new is packed by zstd.
+	Portable bool
+	// Push sends the image
 	Push bool
 	// Credentials is the folder of the Docker configuration to log in to registries with; "" logs in to none.
 	Credentials string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth"
@@ -59,13 +60,16 @@ func (s secretsByID) GetSecret(_ context.Context, id string) ([]byte, error) {
 	return secret.Data, nil
 }
 
-// agentsOf serves the SSH agents of a build.
+// agentsOf serves the SSH agents of a build. Of several with one id the last counts.
 func agentsOf(list []Agent) ([]session.Attachable, error) {
 	if len(list) == 0 {
 		return nil, nil
 	}
 	var configs []sshprovider.AgentConfig
-	for _, a := range list {
+	for i, a := range list {
+		if slices.ContainsFunc(list[i+1:], func(later Agent) bool { return later.ID == a.ID }) {
+			continue
+		}
 		if a.Path == "" {
 			return nil, &Error{Reason: fmt.Sprintf("there is no SSH agent for %q", a.ID), hint: "start one (SSH_AUTH_SOCK is not set), or name a key: build.ssh: [" + a.ID + "=PATH]"}
 		}

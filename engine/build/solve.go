@@ -8,7 +8,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,7 +15,6 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
-	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/upload/uploadprovider"
 	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
@@ -43,11 +41,8 @@ func (b *Builder) options(req Request, hostAddress string) (_ client.SolveOpt, r
 		SharedKey:     digest.FromString(req.Context).Encoded(), // so that of a folder only what changed is sent again
 		CacheExports:  cacheEntries(req.CacheTo),
 		CacheImports:  cacheEntries(req.CacheFrom),
-		Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{
-			string(exptypes.OptKeyName): strings.Join(req.Names, ","), string(exptypes.OptKeyUnpack): "true",
-			string(exptypes.OptKeyPush): strconv.FormatBool(req.Push),
-		}}},
-		Session: []session.Attachable{credentials{lookup: b.cfg.Credentials, folder: req.Credentials}, secretStore(req.Secrets)},
+		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: exported(req)}},
+		Session:       []session.Attachable{credentials{lookup: b.cfg.Credentials, folder: req.Credentials}, secretStore(req.Secrets)},
 	}}
 	defer func() {
 		if err != nil {
@@ -82,6 +77,22 @@ func (b *Builder) options(req Request, hostAddress string) (_ client.SolveOpt, r
 	}
 	o.opt.Session = append(o.opt.Session, agents...)
 	return o.opt, o.release, nil
+}
+
+// exported says what becomes of what was built.
+func exported(req Request) map[string]string {
+	attrs := map[string]string{
+		string(exptypes.OptKeyName):   strings.Join(req.Names, ","),
+		string(exptypes.OptKeyUnpack): "true",
+		string(exptypes.OptKeyPush):   strconv.FormatBool(req.Push),
+	}
+	if req.Portable || req.Push {
+		// Layers in the cache may have been packed for this host only.
+		attrs[string(exptypes.OptKeyLayerCompression)], attrs[string(exptypes.OptKeyForceCompression)] = "gzip", "true"
+		return attrs
+	}
+	attrs[string(exptypes.OptKeyLayerCompression)], attrs[string(exptypes.OptKeyCompressionLevel)] = "zstd", "1"
+	return attrs
 }
 
 // solving is a client.SolveOpt in the making.
@@ -140,7 +151,6 @@ func (o *solving) addDockerfile(req Request, state string) error {
 		}
 		o.opt.FrontendAttrs["filename"] = "Dockerfile"
 		o.opt.FrontendAttrs["dockerfilekey"] = dockerfileMount // also where the context is remote
-		o.knowSyntax([]byte(req.Inline))
 		return o.mount(dockerfileMount, dir)
 	}
 	if req.Context == "-" || isRemote(req.Context) {
@@ -153,11 +163,6 @@ func (o *solving) addDockerfile(req Request, state string) error {
 	if err != nil {
 		return err
 	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return &Error{Reason: fmt.Sprintf("the Dockerfile can't be read: %v", err), cause: err}
-	}
-	o.knowSyntax(text)
 	o.opt.FrontendAttrs["filename"] = filepath.Base(path)
 	return o.mount(dockerfileMount, filepath.Dir(path))
 }
@@ -183,17 +188,6 @@ func findDockerfile(req Request) (string, error) {
 			hint: "check build.context; it is a folder or the URL of a Git repository"}
 	}
 	return "", &Error{Reason: fmt.Sprintf("there is no Dockerfile at %q", path), cause: err, hint: "name it with build.dockerfile, from build.context on, or write it into build.dockerfile_inline"}
-}
-
-// stockSyntax are the names of the Dockerfile frontend that is linked in.
-var stockSyntax = regexp.MustCompile(`^(docker\.io/)?docker/dockerfile(:(1(\.\d+){0,2}|latest))?$`)
-
-// knowSyntax takes the frontend that is linked in for a Dockerfile that asks for it by "# syntax=", in place of fetching
-// that as an image.
-func (o *solving) knowSyntax(dockerfile []byte) {
-	if ref, line, _, ok := parser.DetectSyntax(dockerfile); ok && stockSyntax.MatchString(ref) {
-		o.opt.FrontendAttrs["cmdline"] = line
-	}
 }
 
 // addContexts gives the build its further contexts.

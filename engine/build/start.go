@@ -17,7 +17,6 @@ import (
 	"github.com/moby/buildkit/cmd/buildkitd/config"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/frontend"
-	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
 	"github.com/moby/buildkit/frontend/gateway"
 	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
@@ -107,7 +106,7 @@ func newController(ctx context.Context, cfg Config, w worker.Worker, workers *wo
 		SessionManager:   sessions,
 		WorkerController: workers,
 		Frontends: map[string]frontend.Frontend{
-			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), buildDockerfile),
 			"gateway.v0":    gateways,
 		},
 		CacheManager: solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),

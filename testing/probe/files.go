@@ -86,6 +86,10 @@ func write(args []string) error {
 	return os.WriteFile(args[0], []byte(args[1]+"\n"), 0o644)
 }
 
+func writeInto(args []string) error {
+	return write([]string{filepath.Join(os.Getenv(args[0]), args[1]), args[2]})
+}
+
 func remove(args []string) error {
 	for _, name := range args {
 		if err := os.Remove(name); err != nil {

@@ -42,6 +42,7 @@ func commands() map[string]command {
 		"set-capability": {"FILE...: let programs bind low ports, by an attribute of their files", 1, setCapability},
 		"ssh-keys":       {"print the types of the keys that the SSH agent has", 0, sshKeys},
 		"write":          {"FILE TEXT: write TEXT and a newline to FILE, making its folder", 2, write},
+		"write-into":     {"VARIABLE FILE TEXT: write TEXT and a newline to FILE in the folder that an environment variable names", 3, writeInto},
 		"remove":         {"FILE...: remove files", 1, remove},
 		"mounts":         {"[PREFIX]: print mount point, type and options of the mounts", 0, mounts},
 		"id":             {"print uid, gid, groups and capabilities", 0, id},
