@@ -52,8 +52,8 @@ unit: ## Run the unit tests and the layer rules only
 scenarios: ## Run the scenarios only, with bin/berth as it is (RUN=pattern chooses)
 	BERTH_BIN=$(CURDIR)/bin/berth $(GO) test -count 1 -timeout 25m $(if $(RUN),-v -run '$(RUN)') ./testing/scenario
 
-bench: build ## Measure, beside docker compose where that is installed
-	$(GO) run ./testing/bench -berth bin/berth
+bench: build ## Measure, beside docker compose where that is installed (BENCH_PEERS=folders, BENCH=flags)
+	$(GO) run ./testing/bench -berth bin/berth $(BENCH)
 
 lint: $(LINTBIN) ## Check form: gofmt, go vet, golangci-lint, the layer rules
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }

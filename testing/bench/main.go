@@ -1,11 +1,13 @@
-// Program bench measures berth, and beside it docker compose where that is installed.
+// Program bench measures berth, and in the same run the peers that are installed, beside what the kernel needs for the same.
 //
-//	bench [-berth bin/berth] [-runs 5] [-services 30] [-only berth]
+//	bench [-berth bin/berth] [-runs 5] [-rows up30,ps30] [-all] [-peers default|all|none|NAME,...] [-out FOLDER] [-list]
 //
-// It owns an engine of its own for the time it runs (root, state and network namespace), and what it makes on a peer's
-// engine: projects whose names begin with "berth-bench-". It knows only command lines. Peers are found through BENCH_PEERS
-// (a list of programs with ":" between; "none" for none) or PATH, and their versions are named.
-// Runs of berth and peer take turns, so that both see the same machine. Medians go to the table of DESIGN.md section 4.
+// It owns an engine of berth's for the time it runs, and one for each peer, each with its own folders and network namespace, below one
+// temporary folder: nothing stays. It knows subjects by their command lines only (see package peers).
+//
+// A course is the work of one run and gives figures for one or more rows; a lap is one run of a course by one subject. Subjects
+// take turns lap by lap, so that what else the machine does hits all alike; the first lap of each is thrown away. "limit" is
+// a subject too: it does with bare means, such as crun alone, what nobody can do without.
 package main
 
 import (
@@ -20,12 +22,16 @@ import (
 func main() {
 	var o options
 	flag.StringVar(&o.berth, "berth", "bin/berth", "the berth to measure")
-	flag.IntVar(&o.runs, "runs", 5, "runs of each measurement")
-	flag.IntVar(&o.services, "services", 30, "services of the larger project")
-	flag.StringVar(&o.json, "json", "", "file for the figures as JSON")
+	flag.IntVar(&o.runs, "runs", 5, "laps that count, for each subject")
+	flag.StringVar(&o.rows, "rows", "", "rows to measure, by key, with commas between (-list names them); else a choice that takes some ten minutes")
+	flag.BoolVar(&o.all, "all", false, "measure all rows; with slow peers this takes hours")
+	flag.StringVar(&o.peers, "peers", "default", "peers to measure: default is the first docker compose; all, none, or names such as \"compose\", \"podman\"")
+	flag.StringVar(&o.out, "out", "", "folder for the figures as bench.json")
+	flag.BoolVar(&o.list, "list", false, "list the rows and end")
 	flag.Parse()
+	// A second signal ends it at once.
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer cancel()
+	context.AfterFunc(ctx, cancel)
 	if err := bench(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
@@ -33,41 +39,45 @@ func main() {
 }
 
 type options struct {
-	berth          string
-	runs, services int
-	json           string
+	berth, rows, peers, out string
+	runs                    int
+	all, list               bool
 }
 
 func bench(ctx context.Context, o options) (err error) {
+	courses := allCourses()
+	if o.list {
+		list(os.Stdout, courses)
+		return nil
+	}
+	wanted, err := choose(courses, o)
+	if err != nil {
+		return err
+	}
 	if os.Geteuid() != 0 {
 		return fmt.Errorf("it needs root: it runs real containers")
 	}
-	w, err := newWorkshop(o)
+	w, err := openWorkshop(ctx, o)
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if e := w.close(); err == nil {
+		// What was interrupted is taken down all the same.
+		if e := w.close(context.WithoutCancel(ctx)); err == nil {
 			err = e
 		}
 	}()
-	subjects, err := w.subjects(ctx)
-	if err != nil {
-		return err
-	}
-	for _, s := range subjects {
-		fmt.Printf("%-8s %s\n", s.name, s.version)
-	}
-	fmt.Println()
-	t := newTable(subjects)
-	for _, m := range measurements(o) {
-		if err := m.take(ctx, w, subjects, o.runs, t); err != nil {
-			return fmt.Errorf("%s: %w", m.name, err)
+	t := newTable(w)
+	for _, c := range courses {
+		if err := w.take(ctx, c, wanted, o.runs, t); err != nil {
+			return err
 		}
 	}
 	t.print(os.Stdout)
-	if o.json != "" {
-		return t.write(o.json)
+	if o.out != "" {
+		if err := t.write(o.out); err != nil {
+			return err
+		}
 	}
-	return nil
+	return t.failure()
 }

@@ -2,73 +2,162 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"text/tabwriter"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// table collects runs and prints medians with their ranges.
+// table collects figures and prints medians with their ranges.
 type table struct {
-	subjects []string
-	Versions map[string]string
-	rows     []*row
+	subjects []subject
+	rows     []*tableRow
+	errs     []error
+	report   report
 }
 
-type row struct {
-	Name, Aim, Unit string
-	Runs            map[string][]float64
+// report is bench.json.
+type report struct {
+	Date, Machine string
+	Load          []string // averages at the beginning and at the end
+	Versions      map[string]string
+	Missing       []string
+	Rows          []*tableRow
 }
 
-func newTable(subjects []subject) *table {
-	t := &table{Versions: map[string]string{}}
-	for _, s := range subjects {
-		t.subjects = append(t.subjects, s.name)
-		t.Versions[s.name] = s.version
+type tableRow struct {
+	Key, What, Unit, Aim string
+	Figures              map[string]*figure // by subject
+}
+
+type figure struct {
+	Median, Min, Max float64
+	Runs             []float64
+	Failed           string `json:",omitempty"`
+}
+
+func newTable(w *workshop) *table {
+	t := &table{subjects: w.subjects(), report: report{Date: time.Now().UTC().Format(time.RFC3339), Machine: machine(), Load: []string{loadAverage()},
+		Versions: map[string]string{}, Missing: w.missing}}
+	fmt.Printf("%s, %s, load average %s\n", t.report.Date, t.report.Machine, loadAverage())
+	for _, s := range t.subjects {
+		version := w.bare.version
+		if s.peer != nil {
+			version = s.peer.Version
+		}
+		t.report.Versions[s.name] = version
+		fmt.Printf("%s: %s\n", s.name, version)
 	}
+	for _, m := range w.missing {
+		fmt.Printf("not measured: %s\n", m)
+	}
+	fmt.Println()
 	return t
 }
 
-func (t *table) begin(m measurement) {
-	unit := m.unit
+func machine() string {
+	var u unix.Utsname
+	if err := unix.Uname(&u); err != nil {
+		return err.Error()
+	}
+	return fmt.Sprintf("%d processors, Linux %s", runtime.NumCPU(), unix.ByteSliceToString(u.Release[:]))
+}
+
+func (t *table) begin(r row) {
+	unit := r.unit
 	if unit == "" {
 		unit = "ms"
 	}
-	t.rows = append(t.rows, &row{Name: m.name, Aim: m.aim, Unit: unit, Runs: map[string][]float64{}})
-	fmt.Fprintf(os.Stderr, "%s ...\n", m.name)
+	t.rows = append(t.rows, &tableRow{Key: r.key, What: r.what, Unit: unit, Aim: r.aim, Figures: map[string]*figure{}})
 }
 
-func (t *table) add(subject string, value float64) {
-	r := t.rows[len(t.rows)-1]
-	r.Runs[subject] = append(r.Runs[subject], value)
+func (t *table) find(key string) *tableRow {
+	i := slices.IndexFunc(t.rows, func(r *tableRow) bool { return r.Key == key })
+	if i < 0 {
+		return nil
+	}
+	return t.rows[i]
+}
+
+// add takes over the figures of a lap.
+func (t *table) add(subject string, l *lap) {
+	for key, values := range l.got {
+		r := t.find(key)
+		if r == nil { // measured on the way, not asked for
+			continue
+		}
+		f := r.Figures[subject]
+		if f == nil {
+			f = &figure{}
+			r.Figures[subject] = f
+		}
+		f.Runs = append(f.Runs, values...)
+		sorted := slices.Sorted(slices.Values(f.Runs))
+		f.Median, f.Min, f.Max = sorted[len(sorted)/2], sorted[0], sorted[len(sorted)-1]
+	}
+}
+
+// fail notes that a subject can't do a course; the others go on.
+func (t *table) fail(c course, wanted map[string]bool, subject string, err error) {
+	fmt.Fprintf(os.Stderr, "  %s: %v\n", subject, err)
+	t.errs = append(t.errs, fmt.Errorf("%s: %s: %w", c.rows[0].key, subject, err))
+	for _, r := range c.rows {
+		if wanted[r.key] {
+			t.find(r.key).Figures[subject] = &figure{Failed: err.Error()}
+		}
+	}
+}
+
+// failure is all that berth itself failed in: a peer's failures are in its cells.
+func (t *table) failure() error {
+	return errors.Join(slices.DeleteFunc(slices.Clone(t.errs), func(err error) bool { return !strings.Contains(err.Error(), ": berth: ") })...)
 }
 
 func (t *table) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprintf(w, "what\taim\t%s\n", strings.Join(t.subjects, "\t"))
+	fmt.Fprint(w, "row\twhat\tunit\taim")
+	for _, s := range t.subjects {
+		fmt.Fprintf(w, "\t%s", s.name)
+	}
+	fmt.Fprintln(w)
 	for _, r := range t.rows {
-		fmt.Fprintf(w, "%s\t%s", r.Name, r.Aim)
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s", r.Key, r.What, r.Unit, r.Aim)
 		for _, s := range t.subjects {
-			fmt.Fprintf(w, "\t%s", r.cell(s))
+			fmt.Fprintf(w, "\t%s", r.cell(s.name))
 		}
 		fmt.Fprintln(w)
 	}
 	_ = w.Flush() // to a terminal or a pipe that is gone: nothing to do about it
+	fmt.Fprintf(out, "\nA cell is the median (the lowest to the highest run), then how it compares with berth. Load average %s.\n", loadAverage())
 }
 
-// cell is the median and, in brackets, the range of all runs.
-func (r *row) cell(subject string) string {
-	runs := slices.Sorted(slices.Values(r.Runs[subject]))
-	if len(runs) == 0 {
+func (r *tableRow) cell(subject string) string {
+	f := r.Figures[subject]
+	switch {
+	case f == nil:
 		return "-"
+	case f.Failed != "":
+		return "failed"
 	}
-	return fmt.Sprintf("%s %s (%s to %s)", short(runs[len(runs)/2]), r.Unit, short(runs[0]), short(runs[len(runs)-1]))
+	text := fmt.Sprintf("%s (%s to %s)", short(f.Median), short(f.Min), short(f.Max))
+	if berth := r.Figures["berth"]; subject != "berth" && berth != nil && berth.Median > 0 && f.Median > 0 {
+		text += fmt.Sprintf(" x%s", short(f.Median/berth.Median))
+	}
+	return text
 }
 
 func short(v float64) string {
 	switch {
+	case v == 0:
+		return "0"
 	case v < 10:
 		return fmt.Sprintf("%.2f", v)
 	case v < 100:
@@ -77,10 +166,16 @@ func short(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-func (t *table) write(path string) error {
-	text, err := json.MarshalIndent(map[string]any{"versions": t.Versions, "rows": t.rows}, "", "\t")
+// write puts the report into a folder as bench.json.
+func (t *table) write(folder string) error {
+	t.report.Rows = t.rows
+	t.report.Load = append(t.report.Load, loadAverage())
+	text, err := json.MarshalIndent(t.report, "", "\t")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append(text, '\n'), 0o644)
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, "bench.json"), append(text, '\n'), 0o644)
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,163 +8,136 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"berth/testing/host"
+	"berth/testing/bench/peers"
 	"berth/testing/registry"
 )
 
-const image = "berth-bench-probe:1"
+const image = "berth-bench:1"
 
-// workshop is what the measurements share: folders, the probe's image as an archive, an engine of berth's own.
+// workshop is what all laps share: folders, the image, the peers, the bare runtimes.
 type workshop struct {
 	dir     string
-	berth   string
-	archive string
-	network *host.Namespace
-	env     []string
-	ends    []func() error
+	peers   []*peers.Peer
+	missing []string // peers that are not measured, and why
+	bare    *bare
+	ends    []func(context.Context) error
 }
 
-// subject is a program that is measured.
-type subject struct {
-	name    string // "berth", "docker"
-	version string
-	argv    []string // the command that takes compose's verbs
-	env     []string
-	load    []string // the command that loads an archive
-	network *host.Namespace
-	engine  func() []int // the engine's processes, nil if it isn't known
-}
-
-func newWorkshop(o options) (*workshop, error) {
-	berth, err := filepath.Abs(o.berth)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(berth); err != nil {
-		return nil, fmt.Errorf("%w (run make build)", err)
-	}
+func openWorkshop(ctx context.Context, o options) (w *workshop, err error) {
 	// Short: it is part of the paths of sockets, which have at most 107 bytes.
 	dir, err := os.MkdirTemp("", "bench-")
 	if err != nil {
 		return nil, err
 	}
-	w := &workshop{dir: dir, berth: berth, archive: filepath.Join(dir, "probe.tar")}
-	w.ends = append(w.ends, func() error { return os.RemoveAll(dir) })
-	if w.network, err = host.OpenNamespace(); err != nil {
-		return nil, errors.Join(err, w.close())
+	w = &workshop{dir: dir}
+	w.ends = append(w.ends, func(context.Context) error { return os.RemoveAll(dir) })
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
+			w = nil
+		}
+	}()
+	archive, err := w.makeImage(ctx)
+	if err != nil {
+		return nil, err
 	}
-	w.ends = append(w.ends, w.network.Close)
-	w.env = []string{"HOME=" + dir, "BERTH_ROOT=" + dir + "/root", "BERTH_STATE=" + dir + "/state", "BERTH_CONFIG=" + dir + "/config"}
-	if err := w.makeImage(); err != nil {
-		return nil, errors.Join(err, w.close())
+	folders := peers.Folders(os.Getenv("BENCH_PEERS"))
+	if w.bare, err = openBare(ctx, folders, dir); err != nil {
+		return nil, err
+	}
+	w.ends = append(w.ends, w.bare.close)
+	berth, err := peers.Berth(ctx, o.berth, dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w (run make build?)", err)
+	}
+	all := []*peers.Peer{berth}
+	if o.peers != "none" {
+		found, missing := peers.Find(ctx, folders, dir, wantedPeer(o.peers))
+		all, w.missing = append(all, found...), missing
+	}
+	for _, p := range all {
+		w.ends = append(w.ends, p.Close)
+	}
+	for i, p := range all {
+		if p.Shared {
+			w.peers = append(w.peers, p)
+			continue
+		}
+		switch err := p.Load(ctx, archive); {
+		case err != nil && i == 0:
+			return nil, err
+		case err != nil:
+			w.missing = append(w.missing, fmt.Sprintf("%s: %v", p.Name, err))
+		default:
+			w.peers = append(w.peers, p)
+		}
 	}
 	return w, nil
 }
 
+// wantedPeer says whether a peer is to be measured, by the name of its column.
+func wantedPeer(option string) func(name string) bool {
+	first := ""
+	return func(name string) bool {
+		switch option {
+		case "all":
+			return true
+		case "default": // the folders' order says which docker compose is the one to beat
+			if first == "" && strings.HasPrefix(name, "compose ") {
+				first = name
+			}
+			return name == first
+		}
+		for wanted := range strings.SplitSeq(option, ",") {
+			if wanted != "" && strings.HasPrefix(name, wanted) {
+				return true
+			}
+		}
+		return false
+	}
+}
+
 // close undoes all in the reverse order.
-func (w *workshop) close() error {
+func (w *workshop) close(ctx context.Context) error {
 	var errs []error
 	for i := len(w.ends) - 1; i >= 0; i-- {
-		errs = append(errs, w.ends[i]())
+		errs = append(errs, w.ends[i](ctx))
 	}
 	return errors.Join(errs...)
 }
 
-func (w *workshop) makeImage() error {
-	probe := filepath.Join(w.dir, "probe")
-	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", probe, "berth/testing/probe")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("build the probe: %w\n%s", err, out)
+// subjects are berth, the peers and the limit, in the order in which they take turns.
+func (w *workshop) subjects() []subject {
+	var all []subject
+	for _, p := range w.peers {
+		folder := strings.NewReplacer(" ", "-", ".", "-").Replace(p.Name)
+		all = append(all, subject{name: p.Name, folder: folder, peer: p})
 	}
-	i := registry.Scratch(image, map[string]registry.File{"probe": registry.Program(probe)}, ocispec.ImageConfig{Entrypoint: []string{"/probe"}, Cmd: []string{"sleep"}})
-	f, err := os.Create(w.archive)
+	return append(all, subject{name: "limit", folder: "limit"})
+}
+
+// makeImage builds the probe and the load, and an archive of an image that has both. What the image has is also in the
+// folder rootfs, for those that run without an engine.
+func (w *workshop) makeImage(ctx context.Context) (archive string, err error) {
+	files := map[string]registry.File{"tmp": {Mode: os.ModeDir | os.ModeSticky | 0o777}}
+	for name, source := range map[string]string{"probe": "berth/testing/probe", "load": "berth/testing/bench/load"} {
+		program := filepath.Join(w.dir, "rootfs", name)
+		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags", "-s -w", "-o", program, source)
+		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", source, err, out)
+		}
+		files[name] = registry.Program(program)
+	}
+	i := registry.Scratch(image, files, ocispec.ImageConfig{Entrypoint: []string{"/probe"}, Cmd: []string{"sleep"},
+		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}})
+	archive = filepath.Join(w.dir, "image.tar")
+	f, err := os.Create(archive)
 	if err != nil {
-		return err
+		return "", err
 	}
-	return errors.Join(registry.WriteDocker(f, i), f.Close())
-}
-
-// subjects are berth and the peers that are installed and answer.
-func (w *workshop) subjects(ctx context.Context) ([]subject, error) {
-	berth := subject{name: "berth", argv: []string{w.berth}, env: w.env, load: []string{w.berth, "image", "load", "-i"}, network: w.network}
-	berth.engine = func() []int { return processesOf(w.dir + "/state") }
-	all := []subject{berth}
-	for _, program := range peers() {
-		s := subject{name: filepath.Base(program), argv: []string{program}, load: []string{"docker", "load", "-i"}, env: os.Environ()}
-		if s.name == "docker" {
-			s.argv = append(s.argv, "compose")
-		}
-		all = append(all, s)
-	}
-	var usable []subject
-	for i, s := range all {
-		out, err := s.run(ctx, w.dir, "version")
-		if err == nil {
-			_, err = s.runArgv(ctx, w.dir, append(s.load, w.archive))
-		}
-		if err != nil && i == 0 {
-			return nil, err
-		}
-		if err != nil {
-			fmt.Printf("%s is left out: %v\n", s.name, firstLine(err.Error()))
-			continue
-		}
-		s.version = strings.Join(strings.Fields(out), " ")
-		usable = append(usable, s)
-	}
-	w.ends = append(w.ends, func() error {
-		_, err := berth.run(context.Background(), w.dir, "engine", "stop", "--all")
-		return err
-	})
-	return usable, nil
-}
-
-// peers are the programs named in BENCH_PEERS, else docker and docker-compose if they are on the PATH.
-func peers() []string {
-	named := os.Getenv("BENCH_PEERS")
-	switch named {
-	case "none":
-		return nil
-	case "":
-		var found []string
-		for _, program := range []string{"docker", "docker-compose"} {
-			if path, err := exec.LookPath(program); err == nil {
-				found = append(found, path)
-			}
-		}
-		return found
-	}
-	return strings.Split(named, ":")
-}
-
-func (s subject) run(ctx context.Context, dir string, args ...string) (string, error) {
-	return s.runArgv(ctx, dir, append(append([]string{}, s.argv...), args...))
-}
-
-func (s subject) runArgv(ctx context.Context, dir string, argv []string) (string, error) {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Dir, cmd.Env = dir, s.env
-	var stdout, stderr bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &stdout, &stderr
-	cmd.WaitDelay = time.Second
-	err := s.network.Start(cmd)
-	if err == nil {
-		err = cmd.Wait()
-	}
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(stderr.String()+stdout.String()))
-	}
-	return stdout.String(), nil
-}
-
-func firstLine(text string) string {
-	line, _, _ := strings.Cut(text, "\n")
-	return line
+	return archive, errors.Join(registry.WriteDocker(f, i), f.Close())
 }

@@ -1,0 +1,42 @@
+package peers
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"path/filepath"
+	"strings"
+)
+
+// Berth is the program that all this is about, with an engine of its own below dir.
+func Berth(ctx context.Context, program, dir string) (*Peer, error) {
+	program, err := filepath.Abs(program)
+	if err != nil {
+		return nil, err
+	}
+	place, err := NewPlace()
+	if err != nil {
+		return nil, err
+	}
+	// The folders' names are short because they are part of the paths of sockets, which have at most 107 bytes.
+	p := &Peer{Name: "berth", argv: []string{program}, place: place, env: []string{
+		"HOME=" + dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
+		"BERTH_ROOT=" + dir + "/root", "BERTH_STATE=" + dir + "/state", "BERTH_CONFIG=" + dir + "/config"}}
+	verb := func(args ...string) func(context.Context) error {
+		return func(ctx context.Context) error { return p.Stream(ctx, dir, io.Discard, args...) }
+	}
+	p.Start, p.Stop = verb("engine", "start"), verb("engine", "stop")
+	p.Load = func(ctx context.Context, archive string) error { return verb("image", "load", "-i", archive)(ctx) }
+	p.close = func(ctx context.Context) error {
+		return errors.Join(verb("engine", "stop", "--all")(ctx), place.Close())
+	}
+	var out bytes.Buffer
+	if err := p.Stream(ctx, dir, &out, "version"); err != nil {
+		return nil, errors.Join(err, place.Close())
+	}
+	p.Version = oneLine(out.String())
+	return p, nil
+}
+
+func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

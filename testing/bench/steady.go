@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// watch is how long the processor time of what only runs is counted.
+const watch = 10 * time.Second
+
+func steadyCourses() []course {
+	return []course{
+		steady("idle100", "processor time of 100 idle services", "0.2 %", ""),
+		steady("health100", "processor time of 100 services with a health check each second", "15 %",
+			`healthcheck: {test: [CMD, /probe, exit, "0"], interval: 1s, timeout: 10s, start_period: 0s}`),
+		build(),
+	}
+}
+
+// steady counts the processor time that the subject uses while its services do nothing.
+func steady(key, what, aim, line string) course {
+	return course{
+		rows:  []row{{key: key, what: what, unit: "% of a core", aim: aim}},
+		takes: notShared,
+		run: func(ctx context.Context, l *lap) error {
+			down, err := l.up(ctx, services(100, line))
+			if err != nil {
+				return err
+			}
+			defer down()
+			if err := pause(ctx, 2*time.Second); err != nil { // the work of starting ends
+				return err
+			}
+			before, began := l.peer.CPU(), time.Now()
+			if err := pause(ctx, watch); err != nil {
+				return err
+			}
+			l.set(key, 100*float64(l.peer.CPU()-before)/float64(time.Since(began)))
+			return nil
+		},
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(d):
+		return nil
+	}
+}
+
+const buildFile = `services:
+  a: {image: bench-a, build: {context: ., dockerfile_inline: "FROM %[1]s\nCOPY compose.yaml /a\n"}}
+  b: {image: bench-b, build: {context: ., dockerfile_inline: "FROM %[1]s\nCOPY compose.yaml /b\n"}}
+  c: {image: bench-c, build: {context: ., dockerfile_inline: "FROM %[1]s\nCOPY compose.yaml /c\n"}}
+`
+
+// build is a build in which nothing has changed.
+func build() course {
+	return course{
+		rows: []row{{key: "build", what: "build of three services in which nothing changed", quick: true}},
+		run: func(ctx context.Context, l *lap) error {
+			if err := l.file(fmt.Sprintf(buildFile, image)); err != nil {
+				return err
+			}
+			if err := l.verb(ctx, "build")(); err != nil {
+				return err
+			}
+			return l.timeSome("build", l.verb(ctx, "build"))
+		},
+	}
+}
