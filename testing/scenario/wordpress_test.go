@@ -183,10 +183,10 @@ func (b *browser) do(method, path string, header http.Header, form url.Values) (
 	return string(text), err
 }
 
-// sees waits until a page has all texts.
+// sees waits until a page has all texts; an application that makes its tables first takes its time on a busy machine.
 func (b *browser) sees(path string, texts ...string) {
 	b.t.Helper()
-	b.s.Within(90*time.Second, "the page "+path+" shows "+strings.Join(texts, ", "), func() error {
+	b.s.Within(3*time.Minute, "the page "+path+" shows "+strings.Join(texts, ", "), func() error {
 		page, err := b.do("GET", path, nil, nil)
 		if err != nil {
 			return err
