@@ -1,9 +1,7 @@
 package image_test
 
 import (
-	"encoding/binary"
 	"fmt"
-	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -15,21 +13,7 @@ import (
 	"berth/testing/registry"
 )
 
-// mixed is data that packs to about a half, as programs do.
-func mixed(seed uint64, size int) []byte {
-	b := make([]byte, size)
-	r := rand.New(rand.NewPCG(seed, 1))
-	for i := 0; i+8 <= size; i += 8 {
-		v := r.Uint64()
-		if i&64 != 0 {
-			v = uint64(i>>12) * 0x0101010101010101
-		}
-		binary.LittleEndian.PutUint64(b[i:], v)
-	}
-	return b
-}
-
-// BenchmarkPull measures a cold pull with unpacking of 400 MiB in eight layers and in one, beside containerd's own
+// BenchmarkPull measures a cold pull with unpacking of 400 MB in eight layers and in one, beside containerd's own
 // client. On a busy machine compare the processors' time, cpu-ms/op; the registry's is in it.
 func BenchmarkPull(b *testing.B) {
 	for _, layers := range []int{8, 1} {
@@ -39,14 +23,7 @@ func BenchmarkPull(b *testing.B) {
 
 func benchmarkPull(b *testing.B, layers int) {
 	r := registry.Start(b, registry.InFolder(b.TempDir()))
-	img := registry.Scratch("web", nil)
-	for l := range layers {
-		files := map[string]registry.File{}
-		for f := range 1600 / layers {
-			files[fmt.Sprintf("layer%d/file%d", l, f)] = registry.File{Data: mixed(uint64(l*1600+f), 256<<10)}
-		}
-		img.Add(registry.Gzip, files)
-	}
+	img, _ := registry.Large("web", layers, 400_000_000/layers)
 	if err := r.PushImage(img); err != nil {
 		b.Fatal(err)
 	}
