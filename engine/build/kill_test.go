@@ -49,13 +49,13 @@ func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = cmd.Wait() // it was killed
-	if left := audit(t, dir); !strings.Contains(left, "/probe") || !strings.Contains(left, temp) || !strings.Contains(left, "link") {
+	if left := audit(t, dir); !strings.Contains(left, "/probe") || !strings.Contains(left, temp) || !strings.Contains(left, "link") || !strings.Contains(left, "cgroup.procs") {
 		t.Fatalf("the step was not at work, so nothing is shown by its end:\n%s", left)
 	}
 	// The next engine finds BuildKit's mounts in the folder for temporary files.
 	t.Setenv("TMPDIR", temp)
 	cfg := build.Config{Root: filepath.Join(dir, "root"), State: state, Runc: filepath.Join(programs, "runc")}
-	if cfg.Host, err = hostfacts.Read(cgroupParent, dir); err != nil {
+	if cfg.Host, err = hostfacts.Read(cgroupParent(dir), dir); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := build.Open(cfg); err != nil {
@@ -63,7 +63,8 @@ func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
 	}
 	d := openNetworks(t, dir)
 	ctx := context.Background()
-	if err := errors.Join(d.Restore(ctx, nil), d.RemoveNetwork(ctx, netplan.DefaultBridge), d.Teardown(ctx), d.Close()); err != nil {
+	if err := errors.Join(d.Restore(ctx, nil), d.RemoveNetwork(ctx, netplan.DefaultBridge), d.Teardown(ctx), d.Close(),
+		hostfacts.RemoveGroup(ctx, cgroupParent(dir))); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "all is as it was before\n"+before, func() (string, bool) {
@@ -111,7 +112,7 @@ func audit(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	lines := []string{s.String()}
-	for _, pattern := range []string{"/sys/fs/cgroup" + cgroupParent + "/*/", "/sys/fs/cgroup/*" + cgroupParent + "/*/"} {
+	for _, pattern := range []string{"/sys/fs/cgroup" + cgroupParent(dir) + "/*/cgroup.procs", "/sys/fs/cgroup/*" + cgroupParent(dir) + "/*/cgroup.procs"} {
 		groups, err := filepath.Glob(pattern)
 		if err != nil {
 			t.Fatal(err)

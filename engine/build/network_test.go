@@ -3,6 +3,8 @@ package build_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,8 +16,13 @@ import (
 	"berth/netplan/cni"
 )
 
-// cgroupParent is the group of steps.
-const cgroupParent = "/berth-build-steps"
+// cgroupParent is the control group of the steps of a builder whose data is in dir: other tests that run at the same time
+// have others.
+func cgroupParent(dir string) string {
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(dir)) // it takes all
+	return fmt.Sprintf("/berth-build-%x", sum.Sum(nil))
+}
 
 // openNetworks gives the networks of an engine whose data is in a folder.
 func openNetworks(t testing.TB, dir string) *cni.Driver {
@@ -32,15 +39,16 @@ func sandbox(t testing.TB, dir string, c *build.Config) {
 	t.Helper()
 	d := openNetworks(t, dir)
 	t.Cleanup(func() {
-		if err := errors.Join(d.Teardown(context.Background()), d.Close()); err != nil {
-			t.Errorf("take the networks down: %v", err)
+		ctx := context.Background()
+		if err := errors.Join(d.Teardown(ctx), d.Close(), hostfacts.RemoveGroup(ctx, cgroupParent(dir))); err != nil {
+			t.Errorf("take the networks and the control group down: %v", err)
 		}
 	})
 	c.Networks = d
 	c.ReleaseBridge = func(ctx context.Context) error { return d.RemoveNetwork(ctx, netplan.DefaultBridge) }
 	c.DNS = func() spec.DNS { return spec.DNS{Nameservers: []string{"127.0.0.53"}} }
 	var err error
-	if c.Host, err = hostfacts.Read(cgroupParent, dir); err != nil {
+	if c.Host, err = hostfacts.Read(cgroupParent(dir), dir); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 
 	"berth/engine/build/step"
+	"berth/engine/spec/hostfacts"
 )
 
 func code(err error) int {
@@ -91,7 +92,8 @@ func TestEnginesDoNotSeeEachOthersSteps(t *testing.T) {
 	w := newWorld(t)
 	second := w.cfg
 	second.State = t.TempDir()
-	second.Host.CgroupParent = "/berth-step-test-2"
+	second.Host.CgroupParent = group(second.State)
+	defer func() { w.must(hostfacts.RemoveGroup(context.Background(), second.Host.CgroupParent)) }()
 	runners := []*step.Runner{w.runner, step.New(second)}
 	defer func() { w.must(runners[1].Close()) }()
 	outs := []*output{newOutput(), newOutput()}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"hash/fnv"
 	"io"
 	"os"
 	"os/exec"
@@ -101,6 +103,7 @@ func newWorld(t testing.TB) *world {
 		w.must(w.nets.Teardown(context.Background()))
 		w.must(w.nets.Close())
 		w.clean()
+		w.must(hostfacts.RemoveGroup(context.Background(), group(w.dir)))
 	})
 	return w
 }
@@ -111,7 +114,7 @@ func configure(dir, runc string) (step.Config, *cni.Driver, error) {
 	if err != nil {
 		return step.Config{}, nil, err
 	}
-	facts, err := hostfacts.Read("/berth-step-test", dir)
+	facts, err := hostfacts.Read(group(dir), dir)
 	return step.Config{
 		State: filepath.Join(dir, "state"), Runc: runc, Host: facts, Networks: nets,
 		ReleaseBridge: func(ctx context.Context) error { return nets.RemoveNetwork(ctx, netplan.DefaultBridge) },
@@ -119,6 +122,13 @@ func configure(dir, runc string) (step.Config, *cni.Driver, error) {
 			return spec.DNS{Nameservers: []string{"127.0.0.53"}, Search: []string{"example.test"}}
 		},
 	}, nets, err
+}
+
+// group is the control group of steps whose folder is dir: other tests that run at the same time have others.
+func group(dir string) string {
+	sum := fnv.New64a()
+	_, _ = sum.Write([]byte(dir)) // it takes all
+	return fmt.Sprintf("/berth-step-%x", sum.Sum(nil))
 }
 
 func (w *world) must(err error) {
@@ -143,7 +153,8 @@ func (w *world) clean() {
 		left = w.before.Changes(w.observe())
 		for _, pattern := range []string{
 			filepath.Join(w.cfg.State, "steps", "*"), filepath.Join(w.cfg.State, "runc", "*"),
-			"/sys/fs/cgroup/berth-step-test/*/", "/sys/fs/cgroup/*/berth-step-test/*/",
+			// The control files of each group say that there is one.
+			"/sys/fs/cgroup" + group(w.dir) + "/*/cgroup.procs", "/sys/fs/cgroup/*" + group(w.dir) + "/*/cgroup.procs",
 		} {
 			found, err := filepath.Glob(pattern)
 			w.must(err)
