@@ -1,11 +1,11 @@
 // Program pull measures how long a cold pull takes, with unpacking: an image of 400 MB in eight layers, from a registry on
-// loopback. Beside berth it measures containerd's own client on the same engine, and docker where it is installed and its
-// engine answers (BENCH_PEERS, a list of programs with ":" between, or PATH; "none" for none).
+// loopback. Beside berth it measures containerd's own client on the same engine, and the first docker compose with its engine
+// where those are installed (BENCH_PEERS has folders to look in; see package peers).
 //
 //	pull [-berth bin/berth] [-runs 5]
 //
-// It owns an engine of berth's and the registry for the time it runs. All take turns, so that they see the same machine; the
-// first turn is thrown away. The registry's own work is in the figures of all alike, as its process shares the processors.
+// It owns the registry and the engines for the time it runs. All take turns, so that they see the same machine; the first
+// turn is thrown away. The registry's own work is in the figures of all alike, as it shares the processors with them.
 package main
 
 import (

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"berth/engine/client"
+	"berth/testing/bench/peers"
 	"berth/testing/host"
 	"berth/testing/registry"
 )
@@ -44,15 +43,8 @@ const (
 	layerSize  = 50_000_000
 )
 
-func newWorkshop(ctx context.Context, berth string) (_ *workshop, err error) {
+func newWorkshop(ctx context.Context, program string) (_ *workshop, err error) {
 	logrus.SetOutput(io.Discard) // distribution's registry logs each request
-	program, err := filepath.Abs(berth)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(program); err != nil {
-		return nil, fmt.Errorf("%w (run make build)", err)
-	}
 	// Short: it is part of the paths of sockets, which have at most 107 bytes.
 	dir, err := os.MkdirTemp("", "pull-")
 	if err != nil {
@@ -65,30 +57,48 @@ func newWorkshop(ctx context.Context, berth string) (_ *workshop, err error) {
 			err = errors.Join(err, w.close())
 		}
 	}()
+	berth, err := peers.Berth(ctx, program, dir)
+	if err != nil {
+		return nil, fmt.Errorf("%w (run make build?)", err)
+	}
+	w.closes(berth)
 	if err := w.fillRegistry(); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(w.addPeer(berth), berth.Start(ctx)); err != nil {
 		return nil, err
 	}
 	here, err := w.registryIn(nil)
 	if err != nil {
 		return nil, err
 	}
-	network, err := host.OpenNamespace()
-	if err != nil {
-		return nil, err
-	}
-	w.ends = append(w.ends, network.Close)
-	there, err := w.registryIn(network)
-	if err != nil {
-		return nil, err
-	}
-	if err := w.addBerth(ctx, program, network, there); err != nil {
-		return nil, err
-	}
 	if err := w.addContainerd(here); err != nil {
 		return nil, err
 	}
-	w.addDocker(ctx, here)
+	first := ""
+	found, missing := peers.Find(ctx, peers.Folders(os.Getenv("BENCH_PEERS")), dir, func(name string) bool {
+		if first == "" && strings.HasPrefix(name, "compose ") {
+			first = name
+		}
+		return name == first
+	})
+	w.closes(found...)
+	for _, m := range missing {
+		fmt.Fprintln(os.Stderr, "left out:", m)
+	}
+	for _, p := range found {
+		if err := w.addPeer(p); err != nil {
+			return nil, err
+		}
+	}
 	return w, nil
+}
+
+// closes has peers end with the workshop.
+func (w *workshop) closes(list ...*peers.Peer) {
+	for _, p := range list {
+		w.ends = append(w.ends, func() error { return p.Close(context.Background()) })
+	}
 }
 
 // close undoes all in the reverse order.
@@ -128,14 +138,25 @@ func (w *workshop) registryIn(n *host.Namespace) (ref string, err error) {
 	return ref, err
 }
 
-func (w *workshop) addBerth(ctx context.Context, program string, n *host.Namespace, ref string) error {
-	env := []string{"HOME=" + w.dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "BERTH_ROOT=" + w.dir + "/root", "BERTH_STATE=" + w.dir + "/state", "BERTH_CONFIG=" + w.dir + "/config"}
-	verb := func(args ...string) func(context.Context) error {
-		return func(ctx context.Context) error { return run(ctx, n, env, append([]string{program}, args...)...) }
+// addPeer has a peer pull by a project's file, from a registry in its own network.
+func (w *workshop) addPeer(p *peers.Peer) error {
+	ref, err := w.registryIn(p.Place().Network)
+	if err != nil {
+		return err
 	}
-	w.ends = append(w.ends, func() error { return verb("engine", "stop", "--all")(context.Background()) })
-	w.subjects = append(w.subjects, subject{"berth", verb("image", "pull", "-q", ref), verb("image", "rm", ref)})
-	return verb("engine", "start")(ctx)
+	dir := filepath.Join(w.dir, fmt.Sprintf("bench-%d", len(w.subjects)))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	file := fmt.Sprintf("services: {app: {image: %q}}\n", ref)
+	if err := os.WriteFile(filepath.Join(dir, "compose.yaml"), []byte(file), 0o644); err != nil {
+		return err
+	}
+	verb := func(args ...string) func(context.Context) error {
+		return func(ctx context.Context) error { return p.Stream(ctx, dir, io.Discard, args...) }
+	}
+	w.subjects = append(w.subjects, subject{p.Name, verb("pull", "-q"), verb("down", "--rmi", "all")})
+	return nil
 }
 
 // addContainerd has containerd's own client pull by the same engine, in a namespace of its own.
@@ -158,57 +179,5 @@ func (w *workshop) addContainerd(ref string) error {
 			return c.ImageService().Delete(in(ctx), ref, images.SynchronousDelete())
 		},
 	})
-	return nil
-}
-
-// addDocker adds docker if there is one and its engine answers.
-func (w *workshop) addDocker(ctx context.Context, ref string) {
-	for _, program := range peers() {
-		if filepath.Base(program) != "docker" {
-			continue
-		}
-		verb := func(args ...string) func(context.Context) error {
-			return func(ctx context.Context) error {
-				return run(ctx, nil, os.Environ(), append([]string{program}, args...)...)
-			}
-		}
-		if err := verb("version")(ctx); err != nil {
-			line, _, _ := strings.Cut(err.Error(), "\n")
-			fmt.Fprintf(os.Stderr, "%s is left out: %s\n", program, line)
-			continue
-		}
-		w.subjects = append(w.subjects, subject{program, verb("pull", "-q", ref), verb("image", "rm", ref)})
-	}
-}
-
-// peers are the programs named in BENCH_PEERS, else docker if it is on the PATH.
-func peers() []string {
-	switch named := os.Getenv("BENCH_PEERS"); named {
-	case "none":
-		return nil
-	case "":
-		if path, err := exec.LookPath("docker"); err == nil {
-			return []string{path}
-		}
-		return nil
-	default:
-		return filepath.SplitList(named)
-	}
-}
-
-func run(ctx context.Context, n *host.Namespace, env []string, argv ...string) error {
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env, cmd.WaitDelay = env, time.Second
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	err := n.Start(cmd)
-	if err == nil {
-		err = cmd.Wait()
-	}
-	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
-		return fmt.Errorf("%s: %w: %s", strings.Join(argv, " "), err, strings.TrimSpace(out.String()))
-	}
 	return nil
 }
