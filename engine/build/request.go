@@ -51,7 +51,7 @@ type Request struct {
 
 	// Portable packs the layers by gzip, which all registries and runtimes know. Else what is new is packed by zstd.
 	Portable bool
-	// Push sends the image
+	// Push sends the image, which is Portable then, to its registries after it was built.
 	Push bool
 	// Credentials is the folder of the Docker configuration to log in to registries with; "" logs in to none.
 	Credentials string
