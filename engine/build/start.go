@@ -77,8 +77,9 @@ func start(ctx context.Context, cfg Config, steps *step.Runner) (_ *buildkit, er
 		client.WithContextDialer(pipes.dial),
 		client.WithSessionDialer(func(_ context.Context, _ string, meta map[string][]string) (net.Conn, error) {
 			here, there := net.Pipe()
-			go func() { _ = sessions.HandleConn(ctx, there, meta) }() // ends with the connection; the build says why
-			return here, nil
+			ctx, end := context.WithCancel(ctx)
+			go func() { _ = sessions.HandleConn(ctx, there, meta) }() // ends with the build, which says why
+			return endingConn{here, end}, nil
 		}))
 	if err != nil {
 		return nil, errors.Join(err, bk.close())
@@ -143,6 +144,19 @@ func (b *buildkit) close() error {
 	}
 	b.server.Stop()
 	return errors.Join(append(errs, <-b.served, b.steps.Close(), b.controller.Close())...)
+}
+
+// endingConn ends what is at the other side when it is closed. BuildKit's side of a session would notice by its next
+// look at the health only, and complain.
+type endingConn struct {
+	net.Conn
+	end context.CancelFunc
+}
+
+// Close is net.Conn's.
+func (c endingConn) Close() error {
+	c.end()
+	return c.Conn.Close()
 }
 
 // pipes is a listener whose connections are pipes in memory.
