@@ -106,6 +106,9 @@ var frames = regexp.MustCompile(`failed to solve: |rpc error: code = \w+ desc = 
 // missingPath is how BuildKit says that COPY or ADD found nothing.
 var missingPath = regexp.MustCompile(`failed to calculate checksum of ref \S+: ("[^"]*"): not found`)
 
+// noGit is the reason when BuildKit found no git as it started.
+const noGit = "a Git repository can't be fetched without the program git"
+
 // reasonOf is BuildKit's message without its frames.
 func reasonOf(err error) string {
 	text := err.Error()
@@ -113,6 +116,9 @@ func reasonOf(err error) string {
 		return m[1] + " is not there to be copied"
 	}
 	text = frames.ReplaceAllString(text, "")
+	if strings.HasSuffix(text, "no handler for git") || strings.Contains(text, "unknown scheme git:") {
+		return noGit
+	}
 	// the name of an image comes twice
 	if first, rest, ok := strings.Cut(text, ": "); ok && strings.HasPrefix(rest, first) {
 		text = rest
@@ -160,6 +166,8 @@ func hintFor(req Request, e *Error) string {
 		return "the base image has nothing for this platform; choose another one, or build.platforms"
 	case strings.HasSuffix(e.Reason, "is not there to be copied"):
 		return "the path is from build.context on, and .dockerignore may leave it out"
+	case e.Reason == noGit:
+		return "install git on the host, and start the engine anew: berth engine stop"
 	case strings.Contains(e.Reason, "secret") && strings.Contains(e.Reason, "not found"):
 		return "give it with build.secrets"
 	case strings.HasPrefix(e.Source, "FROM") && strings.HasSuffix(e.Reason, ": not found"):

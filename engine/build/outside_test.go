@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -310,5 +311,25 @@ func TestBuildsWithoutOverlay(t *testing.T) {
 		"FROM one\nCOPY f /f\nCOPY --link f /linked\nRUN --mount=type=cache,target=/cache [\"/probe\", \"write\", \"/cache/x\", \"y\"]\n"})})
 	if got := b.file("shop-web", "x") + b.file("shop-web", "f") + b.file("shop-web", "linked") + b.file("shop-web", "etc/passwd"); got != "y\nof the contextof the context" {
 		t.Errorf("the files hold %q", got)
+	}
+}
+
+func TestARepositoryNeedsGit(t *testing.T) {
+	require(t)
+	b := newBenchWith(t, t.TempDir(), func(*build.Config) {})
+	defer func() {
+		if err := b.builder.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	t.Setenv("PATH", t.TempDir())
+	_, err := b.builder.Build(b.ctx, b.whole(build.Request{Context: "http://127.0.0.1:1/repository.git"}), nil)
+	var e *build.Error
+	if !errors.As(err, &e) || !strings.Contains(e.Error(), "without the program git") || !strings.Contains(e.Hint(), "install git") {
+		t.Errorf("it gave %v", err)
+	}
+	_, err = b.builder.Build(b.ctx, b.whole(build.Request{Context: b.folder(map[string]string{"Dockerfile": "FROM scratch\nADD http://127.0.0.1:1/repository.git /\n"})}), nil)
+	if !errors.As(err, &e) || !strings.Contains(e.Error(), "without the program git") {
+		t.Errorf("ADD gave %v", err)
 	}
 }
