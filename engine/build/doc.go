@@ -10,7 +10,8 @@
 //
 //   - Nothing of BuildKit runs or is opened before the first Build, Usage or Prune.
 //
-//   - An image gets its name when all of it is there and unpacked; a build that fails changes no image.
+//   - An image gets its name when all of its steps are done; a build that fails changes no image. It is unpacked right after
+//     that: if it can't be (no space is left), the build fails, and the image's first container has it unpacked.
 //
 //   - Content and snapshots are the engine's own, in its containerd namespace, held by BuildKit's leases for as long as
 //     they are in the build cache.
