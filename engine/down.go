@@ -34,7 +34,7 @@ func (e *Engine) Down(ctx context.Context, req *api.DownRequest, emit func(api.E
 	if err := v.run(ctx, p); err != nil || req.DryRun {
 		return err
 	}
-	if err := v.removeImages(ctx, req.RemoveImages); err != nil {
+	if err := v.removeImages(ctx, req.RemoveImages, req.Services); err != nil {
 		return err
 	}
 	// What went is off the disk when the user has the prompt back.
@@ -47,8 +47,8 @@ func (e *Engine) Down(ctx context.Context, req *api.DownRequest, emit func(api.E
 	return nil
 }
 
-// removeImages removes the images of the project's services: those without a name in the file ("local"), or all.
-func (v *verb) removeImages(ctx context.Context, which string) error {
+// removeImages removes the images of services (none: all of the project): those without a name in the file ("local"), or all.
+func (v *verb) removeImages(ctx context.Context, which string, services []string) error {
 	if which == "" || !v.known {
 		return nil
 	}
@@ -59,7 +59,7 @@ func (v *verb) removeImages(ctx context.Context, which string) error {
 	v.session.LetImagesGo()
 	var errs []error
 	for _, name := range slices.Sorted(maps.Keys(v.project.Services)) {
-		if which == "local" && v.project.Services[name].Image != "" {
+		if which == "local" && v.project.Services[name].Image != "" || len(services) > 0 && !slices.Contains(services, name) {
 			continue
 		}
 		ref := plan.ImageRef(v.project, name)

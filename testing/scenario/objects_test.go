@@ -102,7 +102,7 @@ func TestImagesAsObjects(t *testing.T) {
 
 	s.Step("df shows what there is")
 	df := s.Must("system", "df").Lines()
-	if len(df) != 5 || !strings.HasPrefix(df[1], "Images          2         2") || !strings.HasPrefix(df[2], "Containers      2         2") {
+	if len(df) != 6 || !strings.HasPrefix(df[1], "Images          2         2") || !strings.HasPrefix(df[2], "Containers      2         2") {
 		t.Errorf("df: %q", df)
 	}
 	s.Must("system", "df", "-v")

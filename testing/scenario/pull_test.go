@@ -311,6 +311,13 @@ services:
 		return fmt.Sprint(list)
 	}
 
+	s.Step("of services that are named only theirs go")
+	start()
+	f.Must("down", "-t", "1", "--rmi", "all", "named")
+	if got := names(); got != "[probe:latest rmi-made:latest]" {
+		t.Errorf("left are %s", got)
+	}
+
 	s.Step("--rmi local takes the images that have no name in the file")
 	start()
 	f.Must("down", "-t", "1", "--rmi", "local")
