@@ -121,7 +121,7 @@ func registryError(op string, ref Reference, name, configDir string, err error) 
 	case errors.Is(err, errNoCredentials):
 		e.Class = errdefs.ErrUnauthenticated
 		e.Reason = fmt.Sprintf("credentials of %s can't be read: %v", registry, rootCause(err))
-		e.hint = "see credHelpers and credsStore in the Docker configuration"
+		e.hint = "see credHelpers and credsStore in the Docker configuration; their programs are run by the engine, which looks for them in its own PATH"
 	case errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &hostname), errors.As(err, &verify):
 		e.Class = errdefs.ErrUnavailable
 		e.Reason = fmt.Sprintf("the certificate of %s can't be trusted: %v", registry, rootCause(err))
