@@ -1,11 +1,15 @@
 package scenario_test
 
 import (
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/testing/registry"
 	"berth/testing/scenario"
@@ -187,13 +191,37 @@ func TestBuildPush(t *testing.T) {
 	r := s.Registry()
 	name := r.Addr + "/team/app:1"
 	f := s.Folder("push", `services: {web: {image: "`+name+`", build: ., command: sleep}, plain: {image: probe, command: sleep}}`,
-		"Dockerfile", "FROM probe\nENV APP=1\n")
+		"Dockerfile", "FROM probe\nENV APP=1\nCOPY Dockerfile /\n")
+	f.Must("build")
 	f.Must("build", "--push")
+	if got := manifest(t, r, "team/app", "1"); !strings.Contains(got, "tar+gzip") || strings.Contains(got, "zstd") {
+		t.Errorf("what was pushed has layers that not everything knows: %s", got)
+	}
 	s.Must("image", "rm", name)
 	f.Must("up", "-d", "--no-build")
 	if got := strings.TrimSpace(f.Must("exec", "-T", "web", "/probe", "env", "APP").Stdout); got != "1" {
 		t.Errorf("APP is %q in the image that came back", got)
 	}
+}
+
+// manifest is that of an image in a registry in plain HTTP.
+func manifest(t *testing.T, r *registry.Registry, repository, tag string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.Addr+"/v2/"+repository+"/manifests/"+tag, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Accept", ocispec.MediaTypeImageManifest)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("the manifest: %s, %v", resp.Status, err)
+	}
+	return string(text)
 }
 
 // Registries of builds are those of pulls: their certificates, mirrors and users.
