@@ -40,6 +40,7 @@ type lap struct {
 	dir    string      // of the project, and its name
 	wanted map[string]bool
 	got    map[string][]float64
+	failed map[string]error
 }
 
 // set notes a figure.
@@ -53,17 +54,18 @@ func (l *lap) time(key string, f func() error) error {
 	return err
 }
 
-// timeSome runs what is short and changes nothing a few times, if it is asked for at all: a lap costs much more.
-func (l *lap) timeSome(key string, f func() error) error {
+// look runs what is short and changes nothing a few times, if it is asked for at all: a lap costs much more. Its failure
+// is this row's alone.
+func (l *lap) look(key string, f func() error) {
 	if !l.wanted[key] {
-		return nil
+		return
 	}
 	for range 3 {
 		if err := l.time(key, f); err != nil {
-			return err
+			l.failed[key] = err
+			return
 		}
 	}
-	return nil
 }
 
 // verb is a compose command of this lap's project.
@@ -149,7 +151,7 @@ func (w *workshop) take(ctx context.Context, c course, wanted map[string]bool, r
 			if failed[s.name] || !s.takes(c) {
 				continue
 			}
-			l := &lap{workshop: w, peer: s.peer, dir: filepath.Join(w.dir, "projects", c.rows[0].key+"-"+s.folder), wanted: wanted, got: map[string][]float64{}}
+			l := &lap{workshop: w, peer: s.peer, dir: filepath.Join(w.dir, "projects", c.rows[0].key+"-"+s.folder), wanted: wanted, got: map[string][]float64{}, failed: map[string]error{}}
 			if err := os.MkdirAll(l.dir, 0o755); err != nil {
 				return err
 			}
@@ -158,11 +160,18 @@ func (w *workshop) take(ctx context.Context, c course, wanted map[string]bool, r
 					return err
 				}
 				failed[s.name] = true
-				t.fail(c, wanted, s.name, err)
+				for _, r := range c.rows {
+					if wanted[r.key] {
+						t.fail(r.key, s.name, err)
+					}
+				}
 				continue
 			}
 			if run > 0 { // the first one finds caches cold
 				t.add(s.name, l)
+			}
+			for key, err := range l.failed {
+				t.fail(key, s.name, err)
 			}
 		}
 	}
@@ -183,9 +192,17 @@ func (s subject) takes(c course) bool {
 	return c.run != nil && (c.takes == nil || c.takes(s.peer))
 }
 
+// hasEngine leaves out peers without one, and those that share it with another: what is measured is the engine's alone.
+func hasEngine(p *peers.Peer) bool { return p.Start != nil && !p.Shared }
+
 func (s subject) lap(ctx context.Context, c course, l *lap) error {
 	if s.peer == nil {
 		return c.limit(ctx, l)
+	}
+	if l.peer.Start != nil { // it may have ended for want of work while others had their turns
+		if err := l.peer.Start(ctx); err != nil {
+			return err
+		}
 	}
 	return c.run(ctx, l)
 }

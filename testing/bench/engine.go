@@ -12,11 +12,8 @@ func engineCourses() []course {
 				{key: "start0", what: "engine start, nothing to restore", aim: "150 ms", quick: true},
 				{key: "mem0", what: "memory of the engine before the first container", unit: "MiB", aim: "50 MiB", quick: true},
 			},
-			takes: notShared,
+			takes: hasEngine,
 			run: func(ctx context.Context, l *lap) error {
-				if l.peer.Start == nil { // no engine, no memory
-					return nil
-				}
 				if err := l.peer.Stop(ctx); err != nil {
 					return err
 				}
@@ -27,7 +24,7 @@ func engineCourses() []course {
 				l.set("mem0", mib(bytes))
 				return err
 			},
-			limit: func(ctx context.Context, l *lap) error { return l.timeSome("start0", l.bare.nothing(ctx)) },
+			limit: func(ctx context.Context, l *lap) error { l.look("start0", l.bare.nothing(ctx)); return nil },
 		},
 		readopt(30, true),
 		readopt(300, false),
@@ -39,11 +36,8 @@ func readopt(n int, quick bool) course {
 	key := fmt.Sprintf("start%d", n)
 	return course{
 		rows:  []row{{key: key, what: fmt.Sprintf("engine start, then ps, with %d containers to take over", n), quick: quick}},
-		takes: notShared,
+		takes: hasEngine,
 		run: func(ctx context.Context, l *lap) error {
-			if l.peer.Start == nil {
-				return nil
-			}
 			down, err := l.up(ctx, services(n))
 			if err != nil {
 				return err

@@ -47,7 +47,7 @@ func readBack(ctx context.Context, l *lap) error {
 	l.set("logready", float64(ready.UnixNano()-began)/1e6)
 	c := newLineCounter()
 	if err := l.time("logread", func() error {
-		err := l.peer.Stream(ctx, l.dir, c.in, "logs", "--no-color")
+		err := l.peer.Stream(ctx, l.dir, c.in, "logs")
 		return c.close(err)
 	}); err != nil {
 		return err
@@ -59,7 +59,7 @@ func readBack(ctx context.Context, l *lap) error {
 // lastLine asks until the service's last line is there, and gives the times that it tells.
 func (l *lap) lastLine(ctx context.Context) (began, ended int64, err error) {
 	for end := time.Now().Add(5 * time.Minute); time.Now().Before(end); {
-		out, err := l.peer.Compose(ctx, l.dir, "logs", "--no-color", "--tail", "1")
+		out, err := l.peer.Compose(ctx, l.dir, "logs", "--tail", "1")
 		if err != nil {
 			return 0, 0, err
 		}
@@ -96,9 +96,8 @@ func newLineCounter() *lineCounter {
 
 // take finds the number behind the prefix that names the service, if there is one.
 func (c *lineCounter) take(line string) {
-	if _, rest, ok := strings.Cut(line, "| "); ok {
-		line = rest
-	}
+	line = line[strings.LastIndexByte(line, '|')+1:]
+	line = strings.TrimPrefix(strings.TrimPrefix(line, "\x1b[0m"), " ") // docker-compose 1.29 colours prefixes for pipes too
 	number, _, _ := strings.Cut(line, " ")
 	n, err := strconv.Atoi(number)
 	switch {

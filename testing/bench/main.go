@@ -12,6 +12,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -68,9 +69,10 @@ func bench(ctx context.Context, o options) (err error) {
 		}
 	}()
 	t := newTable(w)
+	var stopped error
 	for _, c := range courses {
-		if err := w.take(ctx, c, wanted, o.runs, t); err != nil {
-			return err
+		if stopped = w.take(ctx, c, wanted, o.runs, t); stopped != nil {
+			break // what is there is shown all the same
 		}
 	}
 	t.print(os.Stdout)
@@ -79,5 +81,5 @@ func bench(ctx context.Context, o options) (err error) {
 			return err
 		}
 	}
-	return t.failure()
+	return errors.Join(stopped, t.failure())
 }

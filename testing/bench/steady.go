@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -22,7 +24,7 @@ func steadyCourses() []course {
 func steady(key, what, aim, line string) course {
 	return course{
 		rows:  []row{{key: key, what: what, unit: "% of a core", aim: aim}},
-		takes: notShared,
+		takes: hasEngine,
 		run: func(ctx context.Context, l *lap) error {
 			down, err := l.up(ctx, services(100, line))
 			if err != nil {
@@ -52,9 +54,9 @@ func pause(ctx context.Context, d time.Duration) error {
 }
 
 const buildFile = `services:
-  a: {image: bench-a, build: {context: ., dockerfile_inline: "FROM %[1]s\nCOPY compose.yaml /a\n"}}
-  b: {image: bench-b, build: {context: ., dockerfile_inline: "FROM %[1]s\nCOPY compose.yaml /b\n"}}
-  c: {image: bench-c, build: {context: ., dockerfile_inline: "FROM %[1]s\nCOPY compose.yaml /c\n"}}
+  a: {image: bench-a, build: {context: ., dockerfile: a.Dockerfile}}
+  b: {image: bench-b, build: {context: ., dockerfile: b.Dockerfile}}
+  c: {image: bench-c, build: {context: ., dockerfile: c.Dockerfile}}
 `
 
 // build is a build in which nothing has changed.
@@ -62,13 +64,20 @@ func build() course {
 	return course{
 		rows: []row{{key: "build", what: "build of three services in which nothing changed", quick: true}},
 		run: func(ctx context.Context, l *lap) error {
-			if err := l.file(fmt.Sprintf(buildFile, image)); err != nil {
+			if err := l.file(buildFile); err != nil {
 				return err
+			}
+			for _, name := range []string{"a", "b", "c"} {
+				text := fmt.Sprintf("FROM %s\nCOPY compose.yaml /%s\n", image, name)
+				if err := os.WriteFile(filepath.Join(l.dir, name+".Dockerfile"), []byte(text), 0o644); err != nil {
+					return err
+				}
 			}
 			if err := l.verb(ctx, "build")(); err != nil {
 				return err
 			}
-			return l.timeSome("build", l.verb(ctx, "build"))
+			l.look("build", l.verb(ctx, "build"))
+			return nil
 		},
 	}
 }

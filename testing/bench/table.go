@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
-	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -95,6 +94,9 @@ func (t *table) add(subject string, l *lap) {
 			continue
 		}
 		f := r.Figures[subject]
+		if f != nil && f.Failed != "" {
+			continue
+		}
 		if f == nil {
 			f = &figure{}
 			r.Figures[subject] = f
@@ -105,21 +107,21 @@ func (t *table) add(subject string, l *lap) {
 	}
 }
 
-// fail notes that a subject can't do a course; the others go on.
-func (t *table) fail(c course, wanted map[string]bool, subject string, err error) {
-	fmt.Fprintf(os.Stderr, "  %s: %v\n", subject, err)
-	t.errs = append(t.errs, fmt.Errorf("%s: %s: %w", c.rows[0].key, subject, err))
-	for _, r := range c.rows {
-		if wanted[r.key] {
-			t.find(r.key).Figures[subject] = &figure{Failed: err.Error()}
-		}
+// fail notes that a subject can't do what a row is about; the others go on.
+func (t *table) fail(key, subject string, err error) {
+	r := t.find(key)
+	if f := r.Figures[subject]; f != nil && f.Failed != "" {
+		return
+	}
+	r.Figures[subject] = &figure{Failed: err.Error()}
+	fmt.Fprintf(os.Stderr, "  %s: %s: %v\n", key, subject, err)
+	if subject == "berth" {
+		t.errs = append(t.errs, fmt.Errorf("%s: %w", key, err))
 	}
 }
 
 // failure is all that berth itself failed in: a peer's failures are in its cells.
-func (t *table) failure() error {
-	return errors.Join(slices.DeleteFunc(slices.Clone(t.errs), func(err error) bool { return !strings.Contains(err.Error(), ": berth: ") })...)
-}
+func (t *table) failure() error { return errors.Join(t.errs...) }
 
 func (t *table) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)

@@ -3,8 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-
-	"berth/testing/bench/peers"
 )
 
 func verbCourses() []course {
@@ -12,9 +10,10 @@ func verbCourses() []course {
 		{
 			rows: []row{{key: "version", what: "version", aim: "15 ms", quick: true}},
 			run: func(ctx context.Context, l *lap) error {
-				return l.timeSome("version", l.verb(ctx, "version"))
+				l.look("version", l.verb(ctx, "version"))
+				return nil
 			},
-			limit: func(ctx context.Context, l *lap) error { return l.timeSome("version", l.bare.nothing(ctx)) },
+			limit: func(ctx context.Context, l *lap) error { l.look("version", l.bare.nothing(ctx)); return nil },
 		},
 		readers(30, "20 ms", true, "25 ms", true),
 		readers(1000, "0.2 s", false, "", false),
@@ -36,19 +35,14 @@ func readers(n int, configAim string, quick bool, psAim string, withConfig bool)
 				return err
 			}
 			defer down()
-			if err := l.timeSome(ps, l.verb(ctx, "ps")); err != nil {
-				return err
-			}
-			if err := l.timeSome(logs, l.verb(ctx, "logs", "--tail", "100")); err != nil {
-				return err
-			}
-			return l.timeSome(conf, l.verb(ctx, "config"))
+			l.look(ps, l.verb(ctx, "ps"))
+			l.look(logs, l.verb(ctx, "logs", "--tail", "100"))
+			l.look(conf, l.verb(ctx, "config"))
+			return nil
 		},
 		limit: func(ctx context.Context, l *lap) error {
 			for _, key := range []string{ps, logs, conf} {
-				if err := l.timeSome(key, l.bare.nothing(ctx)); err != nil {
-					return err
-				}
+				l.look(key, l.bare.nothing(ctx))
 			}
 			return nil
 		},
@@ -68,11 +62,9 @@ func config(n int, aim string) course {
 			if err := l.file(services(n, "")); err != nil {
 				return err
 			}
-			return l.timeSome(key, l.verb(ctx, "config"))
+			l.look(key, l.verb(ctx, "config"))
+			return nil
 		},
-		limit: func(ctx context.Context, l *lap) error { return l.timeSome(key, l.bare.nothing(ctx)) },
+		limit: func(ctx context.Context, l *lap) error { l.look(key, l.bare.nothing(ctx)); return nil },
 	}
 }
-
-// notShared leaves out peers that share an engine with another: what is measured is the engine's alone.
-func notShared(p *peers.Peer) bool { return !p.Shared }

@@ -5,14 +5,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 )
 
 // Berth is the program that all this is about, with an engine of its own below dir.
 func Berth(ctx context.Context, program, dir string) (*Peer, error) {
-	program, err := filepath.Abs(program)
-	if err != nil {
+	// A copy: another build may replace the file while it is measured.
+	copied := filepath.Join(dir, "berth")
+	if err := copyProgram(copied, program); err != nil {
 		return nil, err
 	}
 	place, err := NewPlace()
@@ -20,7 +22,7 @@ func Berth(ctx context.Context, program, dir string) (*Peer, error) {
 		return nil, err
 	}
 	// The folders' names are short because they are part of the paths of sockets, which have at most 107 bytes.
-	p := &Peer{Name: "berth", argv: []string{program}, place: place, env: []string{
+	p := &Peer{Name: "berth", argv: []string{copied}, place: place, env: []string{
 		"HOME=" + dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
 		"BERTH_ROOT=" + dir + "/root", "BERTH_STATE=" + dir + "/state", "BERTH_CONFIG=" + dir + "/config"}}
 	verb := func(args ...string) func(context.Context) error {
@@ -37,6 +39,20 @@ func Berth(ctx context.Context, program, dir string) (*Peer, error) {
 	}
 	p.Version = oneLine(out.String())
 	return p, nil
+}
+
+func copyProgram(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o755)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Close())
 }
 
 func oneLine(s string) string { return strings.Join(strings.Fields(s), " ") }

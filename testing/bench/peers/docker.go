@@ -57,6 +57,9 @@ func openDocker(ctx context.Context, folders []string, dir string, wanted func(s
 	d.env = append(os.Environ(), searchPath(folders), "DOCKER_HOST=unix://"+d.socket(), "HOME="+dir, "DOCKER_CONFIG="+dir+"/config",
 		"DOCKER_MIN_API_VERSION=1.24", // docker-compose 1.29 speaks no newer one by itself
 		"COMPOSE_API_VERSION=auto")
+	if err := d.addBuildx(folders); err != nil {
+		return nil, errors.Join(err, d.place.Close())
+	}
 	d.api = &http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		var dialer net.Dialer
 		return dialer.DialContext(ctx, "unix", d.socket())
@@ -77,6 +80,19 @@ func openDocker(ctx context.Context, folders []string, dir string, wanted func(s
 		found = append(found, p)
 	}
 	return found, nil
+}
+
+// addBuildx makes buildx, if it is there, the plug-in that docker compose builds with.
+func (d *docker) addBuildx(folders []string) error {
+	program := Lookup(folders, "docker-buildx")
+	if program == "" {
+		return nil
+	}
+	plugins := filepath.Join(d.dir, "config/cli-plugins")
+	if err := os.MkdirAll(plugins, 0o755); err != nil {
+		return err
+	}
+	return os.Symlink(program, filepath.Join(plugins, "docker-buildx"))
 }
 
 func (d *docker) socket() string { return d.dir + "/docker.sock" }

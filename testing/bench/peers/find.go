@@ -51,7 +51,7 @@ func Find(ctx context.Context, folders []string, dir string, wanted func(name st
 	for _, family := range []struct {
 		name string
 		open func(ctx context.Context, folders []string, dir string, wanted func(string) bool) ([]*Peer, error)
-	}{{"docker", openDocker}, {"podman", openPodman}, {"nerdctl", openNerdctl}} {
+	}{{"docker", openDocker}, {"podman", openPodman}} {
 		own := filepath.Join(dir, family.name)
 		if err := os.Mkdir(own, 0o755); err != nil {
 			miss(family.name, err)
