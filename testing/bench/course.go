@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -78,23 +79,22 @@ func (l *lap) file(text string) error {
 	return os.WriteFile(filepath.Join(l.dir, "compose.yaml"), []byte(text), 0o644)
 }
 
-// up brings the project up, and gives what takes it down again, whatever happened.
-func (l *lap) up(ctx context.Context, text string) (down func() error, err error) {
+// with runs f while a project is up.
+func (l *lap) with(ctx context.Context, text string, f func() error) (err error) {
 	if err := l.file(text); err != nil {
-		return nil, err
+		return err
 	}
-	down = l.verb(context.WithoutCancel(ctx), downVerb...)
+	defer func() { err = errors.Join(err, l.verb(context.WithoutCancel(ctx), downVerb...)()) }()
 	if err := l.verb(ctx, upVerb...)(); err != nil {
-		_ = down() // the first error tells more
-		return nil, err
+		return err
 	}
-	return down, nil
+	return f()
 }
 
 var upVerb, downVerb = []string{"up", "-d"}, []string{"down", "-t", "0", "-v"}
 
 func allCourses() []course {
-	return slices.Concat(verbCourses(), startupCourses(), engineCourses(), logCourses(), networkCourses(), steadyCourses(), bareCourses())
+	return slices.Concat(verbCourses(), startupCourses(), engineCourses(), logCourses(), networkCourses(), steadyCourses(), pullCourses(), bareCourses())
 }
 
 // choose gives the keys of the rows to measure.

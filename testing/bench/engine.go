@@ -26,7 +26,7 @@ func engineCourses() []course {
 			},
 			limit: func(ctx context.Context, l *lap) error { l.look("start0", l.bare.nothing(ctx)); return nil },
 		},
-		readopt(30, true),
+		readopt(30, false),
 		readopt(300, false),
 	}
 }
@@ -38,19 +38,16 @@ func readopt(n int, quick bool) course {
 		rows:  []row{{key: key, what: fmt.Sprintf("engine start, then ps, with %d containers to take over", n), quick: quick}},
 		takes: hasEngine,
 		run: func(ctx context.Context, l *lap) error {
-			down, err := l.up(ctx, services(n))
-			if err != nil {
-				return err
-			}
-			defer down()
-			if err := l.peer.Stop(ctx); err != nil {
-				return err
-			}
-			return l.time(key, func() error {
-				if err := l.peer.Start(ctx); err != nil {
+			return l.with(ctx, services(n), func() error {
+				if err := l.peer.Stop(ctx); err != nil {
 					return err
 				}
-				return l.verb(ctx, "ps")()
+				return l.time(key, func() error {
+					if err := l.peer.Start(ctx); err != nil {
+						return err
+					}
+					return l.verb(ctx, "ps")()
+				})
 			})
 		},
 	}

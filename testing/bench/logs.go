@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"berth/testing/bench/lines"
 )
 
 // What one service writes, as fast as it can.
@@ -33,11 +34,11 @@ func logCourses() []course {
 }
 
 func readBack(ctx context.Context, l *lap) error {
-	down, err := l.up(ctx, services(1, fmt.Sprintf(`entrypoint: [/load, lines, "%d", "%d"]`, logLines, logSize)))
-	if err != nil {
-		return err
-	}
-	defer down()
+	text := services(1, fmt.Sprintf(`entrypoint: [/load, lines, "%d", "%d"]`, logLines, logSize))
+	return l.with(ctx, text, func() error { return l.readLines(ctx) })
+}
+
+func (l *lap) readLines(ctx context.Context) error {
 	began, ended, err := l.lastLine(ctx)
 	if err != nil {
 		return err
@@ -45,14 +46,11 @@ func readBack(ctx context.Context, l *lap) error {
 	ready := time.Now()
 	l.set("logwrite", float64(ended-began)/1e6)
 	l.set("logready", float64(ready.UnixNano()-began)/1e6)
-	c := newLineCounter()
-	if err := l.time("logread", func() error {
-		err := l.peer.Stream(ctx, l.dir, c.in, "logs")
-		return c.close(err)
-	}); err != nil {
+	c := lines.NewCounter(logLines)
+	if err := l.time("logread", func() error { return l.peer.Stream(ctx, l.dir, c, "logs") }); err != nil {
 		return err
 	}
-	l.set("loglost", float64(c.lost()))
+	l.set("loglost", float64(c.Wrong()))
 	return nil
 }
 
@@ -69,62 +67,6 @@ func (l *lap) lastLine(ctx context.Context) (began, ended int64, err error) {
 		}
 	}
 	return 0, 0, fmt.Errorf("the last line is not readable after five minutes")
-}
-
-// lineCounter checks numbered lines as they are written into it.
-type lineCounter struct {
-	in   *io.PipeWriter
-	seen []bool
-	bad  int
-	done chan error
-}
-
-func newLineCounter() *lineCounter {
-	r, in := io.Pipe()
-	c := &lineCounter{in: in, seen: make([]bool, logLines+1), done: make(chan error, 1)}
-	go func() {
-		lines := bufio.NewScanner(bufio.NewReaderSize(r, 1<<20))
-		for lines.Scan() {
-			c.take(lines.Text())
-		}
-		// Nobody is to wait for a reader that is gone.
-		c.done <- lines.Err()
-		_ = r.CloseWithError(lines.Err()) // it has no way to fail
-	}()
-	return c
-}
-
-// take finds the number behind the prefix that names the service, if there is one.
-func (c *lineCounter) take(line string) {
-	line = line[strings.LastIndexByte(line, '|')+1:]
-	line = strings.TrimPrefix(strings.TrimPrefix(line, "\x1b[0m"), " ") // docker-compose 1.29 colours prefixes for pipes too
-	number, _, _ := strings.Cut(line, " ")
-	n, err := strconv.Atoi(number)
-	switch {
-	case err != nil || n < 1 || n > logLines: // the last line, or what the command itself says
-	case c.seen[n]:
-		c.bad++
-	default:
-		c.seen[n] = true
-	}
-}
-
-func (c *lineCounter) close(err error) error {
-	_ = c.in.Close() // it has no way to fail
-	if e := <-c.done; err == nil {
-		err = e
-	}
-	return err
-}
-
-func (c *lineCounter) lost() int {
-	lost := c.bad
-	for _, seen := range c.seen[1:] {
-		if !seen {
-			lost++
-		}
-	}
-	return lost
 }
 
 // copyLines is the limit: the same writer, and a copy from its pipe to a file.
@@ -153,11 +95,11 @@ func copyLines(ctx context.Context, l *lap) error {
 	}
 	l.set("logwrite", float64(time.Since(began).Microseconds())/1000)
 	l.set("logready", float64(time.Since(began).Microseconds())/1000)
-	c := newLineCounter()
+	c := lines.NewCounter(logLines)
 	return l.time("logread", func() error {
 		// Through a process and its pipe, as with the others.
 		cat := exec.CommandContext(ctx, "cat", file)
-		cat.Stdout = c.in
-		return c.close(cat.Run())
+		cat.Stdout = c
+		return cat.Run()
 	})
 }

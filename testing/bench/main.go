@@ -30,11 +30,12 @@ func main() {
 	flag.StringVar(&o.out, "out", "", "folder for the figures as bench.json")
 	flag.BoolVar(&o.list, "list", false, "list the rows and end")
 	flag.Parse()
-	// A second signal ends it at once.
+	// Further signals change nothing: what was started is taken down first. (timeout(1) sends two.)
 	ctx, cancel := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	context.AfterFunc(ctx, cancel)
+	defer cancel()
 	if err := bench(ctx, o); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
+		cancel()
 		os.Exit(1)
 	}
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // How long streams and questions go on.
-const flow = 2 * time.Second
+const flow = time.Second
 
 func networkCourses() []course {
 	return []course{{
@@ -41,11 +41,10 @@ const sinkAndSource = `services:
 `
 
 func streams(ctx context.Context, l *lap) error {
-	down, err := l.up(ctx, fmt.Sprintf(sinkAndSource, image))
-	if err != nil {
-		return err
-	}
-	defer down()
+	return l.with(ctx, fmt.Sprintf(sinkAndSource, image), func() error { return l.streams(ctx) })
+}
+
+func (l *lap) streams(ctx context.Context) error {
 	outside, err := otherHost(l.peer.Place())
 	if err != nil {
 		return err

@@ -26,20 +26,17 @@ func steady(key, what, aim, line string) course {
 		rows:  []row{{key: key, what: what, unit: "% of a core", aim: aim}},
 		takes: hasEngine,
 		run: func(ctx context.Context, l *lap) error {
-			down, err := l.up(ctx, services(100, line))
-			if err != nil {
-				return err
-			}
-			defer down()
-			if err := pause(ctx, 2*time.Second); err != nil { // the work of starting ends
-				return err
-			}
-			before, began := l.peer.CPU(), time.Now()
-			if err := pause(ctx, watch); err != nil {
-				return err
-			}
-			l.set(key, 100*float64(l.peer.CPU()-before)/float64(time.Since(began)))
-			return nil
+			return l.with(ctx, services(100, line), func() error {
+				if err := pause(ctx, 2*time.Second); err != nil { // the work of starting ends
+					return err
+				}
+				before, began := l.peer.CPU(), time.Now()
+				if err := pause(ctx, watch); err != nil {
+					return err
+				}
+				l.set(key, 100*float64(l.peer.CPU()-before)/float64(time.Since(began)))
+				return nil
+			})
 		},
 	}
 }

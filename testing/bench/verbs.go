@@ -30,15 +30,12 @@ func readers(n int, configAim string, quick bool, psAim string, withConfig bool)
 			{key: logs, what: fmt.Sprintf("logs --tail 100 of %d services", n), quick: quick},
 		},
 		run: func(ctx context.Context, l *lap) error {
-			down, err := l.up(ctx, services(n, "entrypoint: [/load, idle, \"100\"]"))
-			if err != nil {
-				return err
-			}
-			defer down()
-			l.look(ps, l.verb(ctx, "ps"))
-			l.look(logs, l.verb(ctx, "logs", "--tail", "100"))
-			l.look(conf, l.verb(ctx, "config"))
-			return nil
+			return l.with(ctx, services(n, "entrypoint: [/load, idle, \"100\"]"), func() error {
+				l.look(ps, l.verb(ctx, "ps"))
+				l.look(logs, l.verb(ctx, "logs", "--tail", "100"))
+				l.look(conf, l.verb(ctx, "config"))
+				return nil
+			})
 		},
 		limit: func(ctx context.Context, l *lap) error {
 			for _, key := range []string{ps, logs, conf} {

@@ -23,6 +23,7 @@ type workshop struct {
 	peers   []*peers.Peer
 	missing []string // peers that are not measured, and why
 	bare    *bare
+	pulled  pulled
 	ends    []func(context.Context) error
 }
 
@@ -48,7 +49,7 @@ func openWorkshop(ctx context.Context, o options) (w *workshop, err error) {
 	if w.bare, err = openBare(ctx, folders, dir); err != nil {
 		return nil, err
 	}
-	w.ends = append(w.ends, w.bare.close)
+	w.ends = append(w.ends, w.bare.close, w.pulled.close)
 	berth, err := peers.Berth(ctx, o.berth, dir)
 	if err != nil {
 		return nil, fmt.Errorf("%w (run make build?)", err)

@@ -112,11 +112,9 @@ func worker(server, name string, end time.Time) (times []time.Duration, lost int
 		if err := c.SetReadDeadline(began.Add(time.Second)); err != nil {
 			return nil, 0, err
 		}
-		n, err := 0, error(nil)
-		for err == nil {
-			if n, err = c.Read(buffer); err == nil && n >= 12 && binary.BigEndian.Uint16(buffer) == id {
-				break
-			}
+		n, err := c.Read(buffer)
+		for err == nil && (n < 12 || binary.BigEndian.Uint16(buffer) != id) { // a late answer to an earlier one
+			n, err = c.Read(buffer)
 		}
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):

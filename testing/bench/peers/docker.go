@@ -151,12 +151,15 @@ func (d *docker) stop(context.Context) error {
 		return err
 	}
 	select {
-	case <-d.ended: // its exit code says nothing that matters here
+	case err := <-d.ended:
+		d.daemon = nil
+		if err != nil && !errors.As(err, new(*exec.ExitError)) { // its exit code says nothing that matters here
+			return err
+		}
+		return nil
 	case <-time.After(time.Minute):
 		return errors.New("dockerd does not end")
 	}
-	d.daemon = nil
-	return nil
 }
 
 func (d *docker) ask(ctx context.Context, method, path string, body io.Reader) ([]byte, error) {
