@@ -81,6 +81,9 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 	if t.output, err = s.streams.open(r); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
+	if err := shareFilters(r.Bundle, r.Options); err != nil {
+		s.log.Warn("a seccomp filter is compiled anew", "error", err)
+	}
 	resp, err := s.TTRPCTaskService.Create(ctx, r)
 	s.streams.created(t.output)
 	if err != nil {
