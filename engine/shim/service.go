@@ -128,6 +128,14 @@ func (s *service) task(id string) *taskState {
 	return s.tasks[id]
 }
 
+// first gives the first process of a container.
+func (s *service) first(id string) *firstProcess {
+	if t := s.task(id); t != nil {
+		return &t.first
+	}
+	return nil
+}
+
 // drain returns when the log of a container that has exited is complete.
 func (s *service) drain(id string) {
 	if t := s.task(id); t != nil {

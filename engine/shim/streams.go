@@ -25,11 +25,13 @@ const (
 )
 
 // streams connects containers' output with their logs. It stands where go-runc starts processes, which is the one
-// place where runc's own streams, and so the container's, can be given to it.
+// place where runc's own streams, and so the container's, can be given to it, and where a process can be spared.
 type streams struct {
 	runc.ProcessMonitor
 	log    *slog.Logger
 	poller *poller
+	// process gives a container's first process, nil if it isn't known.
+	process func(id string) *firstProcess
 
 	mu      sync.Mutex
 	pending map[string]*output // by container, while runc creates it
@@ -108,14 +110,28 @@ func (s *streams) created(o *output) {
 
 // Start starts a process, as go-runc's monitor.
 func (s *streams) Start(c *exec.Cmd) (chan runc.Exit, error) {
+	if s.instead(c) == nil {
+		return done(), nil
+	}
 	s.give(c)
 	return s.ProcessMonitor.Start(c)
 }
 
 // StartLocked starts a process from a thread that stays, as go-runc's monitor.
 func (s *streams) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
+	if s.instead(c) == nil {
+		return done(), nil
+	}
 	s.give(c)
 	return s.ProcessMonitor.StartLocked(c)
+}
+
+// Wait waits for the end of a process, if there is one.
+func (s *streams) Wait(c *exec.Cmd, exits chan runc.Exit) (int, error) {
+	if c.Process == nil {
+		return (<-exits).Status, nil
+	}
+	return s.ProcessMonitor.Wait(c, exits)
 }
 
 // give has "runc create" of a container with a log write to it; the container inherits that.
