@@ -10,4 +10,5 @@
 // containerd's own daemon builds it, and the engine is one more plugin of type grpc, so that it gets the
 // services without a socket in between (client.WithInMemoryServices) and its own gRPC service stands beside
 // containerd's on the same socket. What berth does not use (CRI, NRI, streaming, sandboxes' controllers) is not linked.
+// In the place of containerd's runtime of tasks stands our own, package tasks.
 package runtime

@@ -4,7 +4,6 @@ import (
 	// The runc options' type must be known to typeurl wherever a container record is read.
 	_ "github.com/containerd/containerd/api/types/runc/options"
 
-	_ "github.com/containerd/containerd/v2/core/runtime/v2"
 	_ "github.com/containerd/containerd/v2/plugins/content/local/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/diff/walking/plugin"
 	_ "github.com/containerd/containerd/v2/plugins/events"

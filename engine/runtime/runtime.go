@@ -13,6 +13,7 @@ import (
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
+	"github.com/containerd/containerd/v2/core/events"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -20,9 +21,13 @@ import (
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/log"
+	"github.com/containerd/platforms"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
+
+	"berth/engine/runtime/tasks"
 )
 
 // Namespace is the containerd namespace that all of berth's objects are in.
@@ -86,13 +91,12 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 		Plugins: map[string]any{
 			"io.containerd.server.v1.grpc":   map[string]any{"address": cfg.Socket, "gid": cfg.SocketGID, "max_recv_message_size": 64 << 20, "max_send_message_size": 64 << 20},
 			"io.containerd.server.v1.ttrpc":  map[string]any{"address": cfg.Socket + ".ttrpc"},
-			"io.containerd.shim.v1.manager":  map[string]any{"socket_dir": sockets},
 			"io.containerd.gc.v1.scheduler":  map[string]any{"startup_delay": "5s"},
-			"io.containerd.runtime.v2.task":  map[string]any{},
 			"io.containerd.metadata.v1.bolt": map[string]any{},
 		},
 		RequiredPlugins: []string{string(plugins.GRPCPlugin) + ".berth"},
 	}
+	registerTasks(cfg, sockets)
 	var failed error
 	registry.Register(&plugin.Registration{
 		Type: plugins.GRPCPlugin,
@@ -133,6 +137,26 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 	}
 	rt.server = srv
 	return rt, nil
+}
+
+// registerTasks puts the engine's own runtime of tasks in the place of containerd's.
+func registerTasks(cfg Config, sockets string) {
+	registry.Register(&plugin.Registration{
+		Type:     plugins.RuntimePluginV2,
+		ID:       "task",
+		Requires: []plugin.Type{plugins.EventPlugin},
+		InitFn: func(ic *plugin.InitContext) (any, error) {
+			ic.Meta.Platforms = []ocispec.Platform{platforms.DefaultSpec()}
+			exchange, err := ic.GetByID(plugins.EventPlugin, "exchange")
+			if err != nil {
+				return nil, err
+			}
+			return tasks.Open(ic.Context, tasks.Config{
+				Bundles: ic.Properties[plugins.PropertyStateDir], Shims: filepath.Join(cfg.State, "shims"), Sockets: sockets,
+				Shim: cfg.Shim, Address: cfg.Socket, Events: exchange.(events.Publisher),
+			})
+		},
+	})
 }
 
 // dropAbandoned removes folders of snapshots that are in no record: an engine that was killed between making the folder and

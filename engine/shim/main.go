@@ -39,7 +39,8 @@ const (
 // RuntimeName is what the shim calls itself.
 const RuntimeName = "io.containerd.runc.v2"
 
-// Main runs the shim as containerd's runtime v2 wants it run. As "init" the program is the first process of a
+// Main runs the shim as containerd's runtime v2 wants it run; berth's own (engine/runtime/tasks) starts it without "start",
+// with the socket as descriptor 3. As "init" the program is the first process of a
 // container instead.
 func Main() {
 	if args, ok := reaper.Called(os.Args); ok {
