@@ -83,7 +83,7 @@ func complete(req *build.Request, o api.BuildOptions, h api.ClientHost) error {
 	req.NoCache = req.NoCache || o.NoCache
 	req.Pull = req.Pull || o.Refresh
 	maps.Copy(req.Args, o.Args)
-	req.Credentials = h.DockerConfig
+	req.Credentials = credentialsOf(h)
 	if o.Provenance != "" {
 		req.Provenance = o.Provenance
 	}

@@ -113,7 +113,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	}
 	if e.builder, err = build.Open(build.Config{
 		Client: rt.Client, Snapshotter: rt.Snapshotter, Root: filepath.Join(cfg.Root, "build"), State: filepath.Join(cfg.State, "build"),
-		Runc: cfg.Runc, Host: e.host, Credentials: image.Credentials, Registries: e.images.Hosts,
+		Runc: cfg.Runc, Host: e.host, Registries: e.images.Hosts,
 		Networks: e.networks, ReleaseBridge: func(ctx context.Context) error { return e.apply.ReleaseBridge(ctx) }, DNS: apply.HostDNS, Log: cfg.Log,
 	}); err != nil {
 		cfg.Log.ErrorContext(ctx, "open the builder", "error", err) // what stays of a killed engine's builds is in nobody's way

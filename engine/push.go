@@ -56,7 +56,7 @@ func (v *verb) pushAll(ctx context.Context, jobs []pushJob, req *api.PushRequest
 }
 
 func (v *verb) push(ctx context.Context, j pushJob, req *api.PushRequest) error {
-	done, err := v.images.Push(ctx, j.ref, image.PushOptions{Platform: req.Host.Platform, Credentials: req.Host.DockerConfig, Progress: v.progress})
+	done, err := v.images.Push(ctx, j.ref, image.PushOptions{Platform: req.Host.Platform, Credentials: credentialsOf(req.Host), Progress: v.progress})
 	if err != nil && ctx.Err() == nil && req.IgnoreFailures {
 		v.emit(api.Event{Kind: api.KindWarning, Text: err.Error()})
 		return nil

@@ -10,6 +10,7 @@ import (
 
 	"berth/engine/api"
 	"berth/engine/apply"
+	"berth/engine/credentials"
 	"berth/engine/image"
 	"berth/graph/plan"
 	"berth/graph/run"
@@ -200,7 +201,16 @@ func serviceOf(a plan.Action) string {
 }
 
 func (v *verb) pullOptions(h api.ClientHost) image.PullOptions {
-	return image.PullOptions{Platform: h.Platform, Credentials: h.DockerConfig, Progress: v.progress}
+	return image.PullOptions{Platform: h.Platform, Credentials: credentialsOf(h), Progress: v.progress}
+}
+
+// credentialsOf is the docker configuration of a caller, with what its programs need.
+func credentialsOf(h api.ClientHost) credentials.Config {
+	c := credentials.Config{Folder: h.DockerConfig, Environment: h.Environment}
+	if h.User != nil {
+		c.User = &credentials.User{UID: h.User.UID, GID: h.User.GID, Groups: h.User.Groups}
+	}
+	return c
 }
 
 // progress passes on how far an image is.

@@ -67,11 +67,11 @@ func newLoginCommand(a *app) *cobra.Command {
 
 // credentialsFolder is where docker's configuration is.
 func (a *app) credentialsFolder() (string, error) {
-	dir := a.clientHost().DockerConfig
+	dir := a.dockerConfig()
 	if dir == "" {
 		return "", &ui.Problem{Text: "there is no place to keep logins: neither DOCKER_CONFIG nor HOME is set", Way: "set DOCKER_CONFIG to a folder"}
 	}
-	return a.absolute(dir), nil
+	return dir, nil
 }
 
 // complete gets what was not given as a flag.

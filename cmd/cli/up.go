@@ -215,14 +215,6 @@ func (a *app) complete(c *creation, t *target, orphansGiven bool) error {
 	return t.scale(c.scale)
 }
 
-func (a *app) clientHost() api.ClientHost {
-	dir := a.env["DOCKER_CONFIG"]
-	if dir == "" && a.env["HOME"] != "" {
-		dir = a.env["HOME"] + "/.docker"
-	}
-	return api.ClientHost{DockerConfig: dir, Platform: a.env["DOCKER_DEFAULT_PLATFORM"], SSHAgent: a.env["SSH_AUTH_SOCK"]}
-}
-
 func (o *upOptions) request() (*api.UpRequest, error) {
 	sel, err := o.target.selector(o.services)
 	if err != nil {

@@ -4,7 +4,7 @@
 // It owns the form of the keys in that file. It asks no registry: who saves a login has had it checked. The engine reads
 // the same file by the same rules when it pulls and pushes.
 //
-// Entry points: Save, Remove and List.
+// Entry points: Save, Remove and List; HasPrograms.
 package credentials
 
 import (
@@ -97,6 +97,12 @@ func List(folder string) ([]string, error) {
 		return nil, fmt.Errorf("list logins: %w", err)
 	}
 	return slices.Sorted(maps.Keys(all)), nil
+}
+
+// HasPrograms reports that the configuration of a folder names a program that has secrets. One that can't be read names none.
+func HasPrograms(folder string) bool {
+	file, err := config.Load(folder)
+	return err == nil && (file.CredentialsStore != "" || len(file.CredentialHelpers) > 0)
 }
 
 func load(folder string) (*configfile.ConfigFile, error) {

@@ -36,8 +36,18 @@ type ClientHost struct {
 	DockerConfig string // folder of config.json
 	Platform     string // DOCKER_DEFAULT_PLATFORM
 	SSHAgent     string `json:",omitempty"` // SSH_AUTH_SOCK
+	// Environment has what finding logins takes of the caller's, as KEY=VALUE: all of it, and User, where the Docker
+	// configuration names a program that keeps secrets.
+	Environment []string `json:",omitempty"`
+	User        *User    `json:",omitempty"`
 	// Stdin is the path of a file with what the caller's standard input had, for a build context "-".
 	Stdin string `json:",omitempty"`
+}
+
+// User is whom the caller's programs run as.
+type User struct {
+	UID, GID uint32
+	Groups   []uint32
 }
 
 type DownRequest struct {

@@ -16,6 +16,7 @@ import (
 	"github.com/containerd/log"
 
 	"berth/engine/build"
+	"berth/engine/credentials"
 	"berth/engine/image"
 	"berth/testing/host"
 	"berth/testing/registry"
@@ -78,7 +79,6 @@ type bench struct {
 	builder  *build.Builder
 	images   *image.Store
 	registry string
-	logins   map[string][2]string
 	echo     bool // what steps say goes to stdout at once
 }
 
@@ -129,10 +129,8 @@ func newBenchWith(t testing.TB, dir string, change func(*build.Config)) *bench {
 	require(t)
 	runc, _ := programs(t)
 	h := newHostIn(t, filepath.Join(dir, "containerd"))
-	logins := map[string][2]string{}
 	cfg := build.Config{
-		Credentials: func(_, host string) (string, string, error) { return logins[host][0], logins[host][1], nil },
-		Client:      h.client, Snapshotter: "overlayfs", Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state"), Runc: runc,
+		Client: h.client, Snapshotter: "overlayfs", Root: filepath.Join(dir, "root"), State: filepath.Join(dir, "state"), Runc: runc,
 	}
 	sandbox(t, dir, &cfg)
 	change(&cfg)
@@ -140,7 +138,7 @@ func newBenchWith(t testing.TB, dir string, change func(*build.Config)) *bench {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bench{containerdHost: h, t: t, ctx: deadline(h.ctx, t), builder: builder, logins: logins,
+	return &bench{containerdHost: h, t: t, ctx: deadline(h.ctx, t), builder: builder,
 		images: image.New(image.Config{Client: h.client, Snapshotter: cfg.Snapshotter})}
 }
 
@@ -549,8 +547,7 @@ func whatIsBuiltIsPushed(t *testing.T, b *bench) {
 	} {
 		image := r.Addr + "/library/own:1"
 		ctx := b.folder(map[string]string{"Dockerfile": "FROM BASE\nLABEL pushed=" + name + "\n"})
-		b.logins[r.Addr] = [2]string{"user", "secret"}
-		res, _ := b.build(build.Request{Names: []string{image}, Context: ctx, Push: true, Credentials: "some folder"})
+		res, _ := b.build(build.Request{Names: []string{image}, Context: ctx, Push: true, Credentials: credentials.Config{Folder: registry.DockerConfig(t, r.Addr, "user", "secret")}})
 		if got := r.Requests("PUT", "/v2/library/own/manifests/1"); len(got) != 1 {
 			t.Errorf("with %s, of %v it was pushed %d times", name, res, len(got))
 		}

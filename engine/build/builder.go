@@ -39,8 +39,6 @@ type Config struct {
 	Log *slog.Logger
 	// Registries gives the endpoints of a registry; nil is each registry itself, over TLS or, on loopback, plain HTTP.
 	Registries docker.RegistryHosts
-	// Credentials looks up who to log in to a registry as, in the Docker configuration of a folder; nil logs in to none.
-	Credentials func(folder, host string) (user, secret string, err error)
 	// CacheBytes limits the build cache; 0 is a share of the disk.
 	CacheBytes int64
 }
@@ -145,7 +143,7 @@ func (b *Builder) prepare(ctx context.Context, req Request) (_ client.SolveOpt, 
 	if req.Args == nil {
 		req.Args = map[string]string{}
 	}
-	if err := addProxies(req.Args, req.Credentials); err != nil {
+	if err := addProxies(req.Args, req.Credentials.Folder); err != nil {
 		return client.SolveOpt{}, nil, buildError(req, err)
 	}
 	leave := b.steps.Hold(ctx)

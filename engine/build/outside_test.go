@@ -16,6 +16,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/engine/build"
+	"berth/engine/credentials"
 	"berth/testing/registry"
 )
 
@@ -106,7 +107,7 @@ func stepsSpeakToAnAgent(t *testing.T, b *bench) {
 func proxiesComeFromTheDockerConfiguration(t *testing.T, b *bench) {
 	config := b.folder(map[string]string{"config.json": `{"auths": {}, "proxies": {"default": {"httpProxy": "http://proxy.test:1", "noProxy": "not.this"}}}`})
 	ctx := b.folder(map[string]string{"Dockerfile": "FROM BASE\nRUN [\"/probe\", \"env\", \"HTTP_PROXY\", \"http_proxy\", \"NO_PROXY\", \"no_proxy\"]\n"})
-	_, rec := b.build(build.Request{Context: ctx, Credentials: config, NoCache: true, Args: map[string]string{"no_proxy": "own"}})
+	_, rec := b.build(build.Request{Context: ctx, Credentials: credentials.Config{Folder: config}, NoCache: true, Args: map[string]string{"no_proxy": "own"}})
 	if got := rec.output.String(); got != "http://proxy.test:1\nhttp://proxy.test:1\nown\nown\n" {
 		t.Errorf("the step saw %q", got)
 	}
@@ -115,7 +116,7 @@ func proxiesComeFromTheDockerConfiguration(t *testing.T, b *bench) {
 		t.Errorf("the image has %v, %v", img.Config.Config.Env, err)
 	}
 	broken := b.folder(map[string]string{"config.json": "{"})
-	if _, err := b.builder.Build(b.ctx, b.whole(build.Request{Context: ctx, Credentials: broken}), nil); err == nil || !strings.Contains(err.Error(), broken) {
+	if _, err := b.builder.Build(b.ctx, b.whole(build.Request{Context: ctx, Credentials: credentials.Config{Folder: broken}}), nil); err == nil || !strings.Contains(err.Error(), broken) {
 		t.Errorf("a broken configuration gave %v", err)
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/opencontainers/go-digest"
+
+	"berth/engine/credentials"
 )
 
 // Request is one image to build.
@@ -53,8 +55,8 @@ type Request struct {
 	Portable bool
 	// Push sends the image, which is Portable then, to its registries after it was built.
 	Push bool
-	// Credentials is the folder of the Docker configuration to log in to registries with; "" logs in to none.
-	Credentials string
+	// Credentials is the Docker configuration of whoever builds: for logins to registries, and proxies.
+	Credentials credentials.Config
 }
 
 // Cache is a place that a build's cache is read from or written to: Type "registry", "local" or "inline".

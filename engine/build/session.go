@@ -12,25 +12,23 @@ import (
 	"github.com/moby/buildkit/session/secrets/secretsprovider"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
 	"google.golang.org/grpc"
+
+	"berth/engine/credentials"
 )
 
-// credentials answers BuildKit's question for user and secret of a registry. It gives no tokens: BuildKit then fetches
+// logins answers BuildKit's question for user and secret of a registry. It gives no tokens: BuildKit then fetches
 // them itself.
-type credentials struct {
+type logins struct {
 	auth.UnimplementedAuthServer
-	lookup func(folder, host string) (user, secret string, err error)
-	folder string
+	configured credentials.Config
 }
 
 // Register is session.Attachable's.
-func (c credentials) Register(s *grpc.Server) { auth.RegisterAuthServer(s, c) }
+func (l logins) Register(s *grpc.Server) { auth.RegisterAuthServer(s, l) }
 
 // Credentials is auth.AuthServer's.
-func (c credentials) Credentials(_ context.Context, req *auth.CredentialsRequest) (*auth.CredentialsResponse, error) {
-	if c.lookup == nil || c.folder == "" {
-		return &auth.CredentialsResponse{}, nil
-	}
-	user, secret, err := c.lookup(c.folder, req.Host)
+func (l logins) Credentials(ctx context.Context, req *auth.CredentialsRequest) (*auth.CredentialsResponse, error) {
+	user, secret, err := l.configured.Of(ctx, req.Host)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func (b *Builder) options(req Request, hostAddress string) (_ client.SolveOpt, r
 		CacheExports:  cacheEntries(req.CacheTo),
 		CacheImports:  cacheEntries(req.CacheFrom),
 		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: exported(req)}},
-		Session:       []session.Attachable{credentials{lookup: b.cfg.Credentials, folder: req.Credentials}, secretStore(req.Secrets)},
+		Session:       []session.Attachable{logins{configured: req.Credentials}, secretStore(req.Secrets)},
 	}}
 	defer func() {
 		if err != nil {

@@ -16,6 +16,8 @@ import (
 	remoteerrors "github.com/containerd/containerd/v2/core/remotes/errors"
 	"github.com/containerd/errdefs"
 	"github.com/opencontainers/go-digest"
+
+	"berth/engine/credentials"
 )
 
 // Error is what could not be done with an image, in one sentence, with its class and a way out.
@@ -118,10 +120,10 @@ func registryError(op string, ref Reference, name, configDir string, err error) 
 		e.Class = errdefs.ErrUnauthenticated
 		e.Reason = fmt.Sprintf("%s wants a certificate of its clients and does not get the right one", registry)
 		e.hint = fmt.Sprintf("put it into %s as client.cert and client.key, or name both in hosts.toml: client = [[\"client.cert\", \"client.key\"]]", certs)
-	case errors.Is(err, errNoCredentials):
+	case errors.Is(err, credentials.ErrUnreadable):
 		e.Class = errdefs.ErrUnauthenticated
 		e.Reason = fmt.Sprintf("credentials of %s can't be read: %v", registry, rootCause(err))
-		e.hint = "see credHelpers and credsStore in the Docker configuration; their programs are run by the engine, which looks for them in its own PATH"
+		e.hint = "see credHelpers and credsStore in the Docker configuration; their programs are looked for in your PATH, and run with your environment"
 	case errors.As(err, &unknown), errors.As(err, &invalid), errors.As(err, &hostname), errors.As(err, &verify):
 		e.Class = errdefs.ErrUnavailable
 		e.Reason = fmt.Sprintf("the certificate of %s can't be trusted: %v", registry, rootCause(err))
@@ -227,7 +229,7 @@ func rootCause(err error) error {
 
 // isClass reports an error that is only a class: its text adds nothing.
 func isClass(err error) bool {
-	return err == errNoCredentials || errdefs.Resolve(err) == err //nolint:errorlint // the class itself, not what wraps it
+	return err == credentials.ErrUnreadable || errdefs.Resolve(err) == err //nolint:errorlint // the class itself, not what wraps it
 }
 
 // isTransient reports a failure after which the same request may succeed.

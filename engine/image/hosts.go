@@ -15,9 +15,3 @@ func (s *Store) Hosts(host string) ([]docker.RegistryHost, error) {
 	}
 	return list, err
 }
-
-// Credentials looks up user and secret for a registry's host in the docker configuration of a folder; it gives nothing for
-// a host that isn't there. The user is "" if the secret is an identity token.
-func Credentials(folder, host string) (user, secret string, err error) {
-	return credentialsOf(folder, host)
-}

@@ -8,14 +8,16 @@ import (
 	"github.com/containerd/containerd/v2/pkg/labels"
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"berth/engine/credentials"
 )
 
 // PullOptions say how to pull.
 type PullOptions struct {
 	// Platform is "" for the store's.
 	Platform string
-	// Credentials is the folder of a docker configuration (config.json), "" for none.
-	Credentials string
+	// Credentials is the caller's docker configuration.
+	Credentials credentials.Config
 	// Progress is told what happens; it must return quickly. It may be nil.
 	Progress func(Progress)
 	// Force asks the registry even if the image is here, and fetches what is newer.
@@ -47,7 +49,7 @@ func (s *Store) Pull(ctx context.Context, ref string, o PullOptions) (_ Image, e
 		}
 	}
 	rep.image(Resolving)
-	from := s.source(o.Credentials)
+	from := s.source(ctx, o.Credentials)
 	defer from.close()
 	target, err := from.resolve(ctx, r.String())
 	if err != nil {
@@ -110,7 +112,7 @@ func (s *Store) Fresh(ctx context.Context, ref string, o PullOptions) (bool, err
 	if !ok {
 		return false, nil
 	}
-	from := s.source(o.Credentials)
+	from := s.source(ctx, o.Credentials)
 	defer from.close()
 	target, err := from.resolve(ctx, r.String())
 	if err != nil {

@@ -20,14 +20,16 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
+
+	"berth/engine/credentials"
 )
 
 // PushOptions say how to push.
 type PushOptions struct {
 	// Platform is the one to push of an image for several; "" is all that is here.
 	Platform string
-	// Credentials is the folder of a docker configuration (config.json), "" for none.
-	Credentials string
+	// Credentials is the caller's docker configuration.
+	Credentials credentials.Config
 	// Progress is told what happens; it must return quickly. It may be nil.
 	Progress func(Progress)
 }
@@ -78,7 +80,7 @@ func (s *Store) Push(ctx context.Context, ref string, o PushOptions) (_ Pushed, 
 	if err := s.keep(ctx, tree.target); err != nil {
 		return Pushed{}, err
 	}
-	to := s.source(o.Credentials)
+	to := s.source(ctx, o.Credentials)
 	defer to.close()
 	to.name = r.String() + "@" + tree.target.Digest.String()
 	if err := s.pushAll(ctx, to, r, tree, rep); err != nil {

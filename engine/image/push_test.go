@@ -10,6 +10,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"berth/engine/credentials"
 	"berth/engine/image"
 	"berth/testing/registry"
 )
@@ -81,7 +82,7 @@ func TestWhatAnotherRepositoryHasIsMounted(t *testing.T) {
 	r.Push(t, large("web", 61))
 	s := newStore(t, h, r)
 	ctx, login := deadline(h.ctx, t), r.DockerConfig(t)
-	if _, err := s.Pull(ctx, r.Addr+"/library/web", image.PullOptions{Credentials: login}); err != nil {
+	if _, err := s.Pull(ctx, r.Addr+"/library/web", image.PullOptions{Credentials: credentials.Config{Folder: login}}); err != nil {
 		t.Fatal(err)
 	}
 	second := r.Addr + "/team/web:2"
@@ -89,7 +90,7 @@ func TestWhatAnotherRepositoryHasIsMounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	var last image.Progress
-	_, err := s.Push(ctx, second, image.PushOptions{Credentials: login, Progress: func(p image.Progress) {
+	_, err := s.Push(ctx, second, image.PushOptions{Credentials: credentials.Config{Folder: login}, Progress: func(p image.Progress) {
 		if p.Layer != "" {
 			last = p
 		}
@@ -260,7 +261,7 @@ func TestAnIdentityTokenTakesThePasswordsPlace(t *testing.T) {
 	}
 	cfg := t.TempDir()
 	write(t, filepath.Join(cfg, "config.json"), fmt.Sprintf(`{"auths": {%q: {"auth": "YW5uOg==", "identitytoken": %q}}}`, r.Addr, identity), 0o600)
-	if _, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: cfg}); err != nil {
+	if _, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: credentials.Config{Folder: cfg}}); err != nil {
 		t.Error(err)
 	}
 }
@@ -273,7 +274,7 @@ func TestEveryoneGetsTokensForPullsWhereTheRegistryGivesThem(t *testing.T) {
 	if _, err := s.Push(deadline(h.ctx, t), ref, image.PushOptions{}); !errdefs.IsPermissionDenied(err) && !errdefs.IsUnauthorized(err) {
 		t.Errorf("a push without a login: %v", err)
 	}
-	if _, err := s.Push(deadline(h.ctx, t), ref, image.PushOptions{Credentials: r.DockerConfig(t)}); err != nil {
+	if _, err := s.Push(deadline(h.ctx, t), ref, image.PushOptions{Credentials: credentials.Config{Folder: r.DockerConfig(t)}}); err != nil {
 		t.Errorf("a push with a login: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/containerd/errdefs"
 
+	"berth/engine/credentials"
 	"berth/engine/image"
 	"berth/testing/registry"
 )
@@ -39,11 +40,11 @@ func TestARegistryWithLoginIsPulledFromWithTheCallersCredentials(t *testing.T) {
 		t.Errorf("without credentials: %v (%s)", err, hintOf(err))
 	}
 	wrong := registry.DockerConfig(t, r.Addr, "ann", "guess")
-	_, err = s.Pull(ctx, "web", image.PullOptions{Credentials: wrong})
+	_, err = s.Pull(ctx, "web", image.PullOptions{Credentials: credentials.Config{Folder: wrong}})
 	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) {
 		t.Errorf("with a wrong password: %v", err)
 	}
-	if _, err = s.Pull(ctx, "web", image.PullOptions{Credentials: r.DockerConfig(t)}); err != nil {
+	if _, err = s.Pull(ctx, "web", image.PullOptions{Credentials: credentials.Config{Folder: r.DockerConfig(t)}}); err != nil {
 		t.Errorf("with the right password: %v", err)
 	}
 }
@@ -57,13 +58,13 @@ func TestARegistryWithTokensIsPulledFrom(t *testing.T) {
 	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) || !strings.Contains(hintOf(err), "berth login") {
 		t.Errorf("without credentials: %v (%s)", err, hintOf(err))
 	}
-	_, err = s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: registry.DockerConfig(t, r.Addr, "ann", "guess")})
+	_, err = s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: credentials.Config{Folder: registry.DockerConfig(t, r.Addr, "ann", "guess")}})
 	if !errdefs.IsUnauthorized(err) && !errdefs.IsPermissionDenied(err) {
 		t.Errorf("with a wrong password: %v", err)
 	}
 	// The connection breaks, and by the time of the next request the token is no longer good.
 	r.Fault(registry.Fault{Path: web.LayerDigest(0).String(), Cut: 300_000, Times: 1, Before: func() { time.Sleep(1100 * time.Millisecond) }})
-	if _, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: r.DockerConfig(t)}); err != nil {
+	if _, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: credentials.Config{Folder: r.DockerConfig(t)}}); err != nil {
 		t.Errorf("with the right password: %v", err)
 	}
 	if n := len(r.Requests("", "/token")); n < 4 {
@@ -75,20 +76,20 @@ func TestCredentialsComeFromAHelperProgram(t *testing.T) {
 	h, r := newHost(t), registry.Start(t, registry.WithLogin("ann", "secret"))
 	r.Push(t, small("web"))
 	bin, cfg := t.TempDir(), t.TempDir()
-	helper := "#!/bin/sh\nread host\nprintf '{\"ServerURL\":\"%s\",\"Username\":\"ann\",\"Secret\":\"secret\"}' \"$host\"\n"
+	helper := "#!/bin/sh\nread host\nprintf '{\"ServerURL\":\"%s\",\"Username\":\"ann\",\"Secret\":\"%s\"}' \"$host\" \"$CLOUD_SECRET\"\n"
 	write(t, filepath.Join(bin, "docker-credential-test"), helper, 0o755)
-	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	login := credentials.Config{Folder: cfg, Environment: []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "CLOUD_SECRET=secret"}}
 	for name, config := range map[string]string{
 		"credHelpers": fmt.Sprintf(`{"credHelpers": {%q: "test"}}`, r.Addr),
 		"credsStore":  `{"credsStore": "test"}`,
 	} {
 		write(t, filepath.Join(cfg, "config.json"), config, 0o600)
-		if _, err := newStore(t, h, r).Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: cfg, Force: true}); err != nil {
+		if _, err := newStore(t, h, r).Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: login, Force: true}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	write(t, filepath.Join(cfg, "config.json"), `{"credsStore": "absent"}`, 0o600)
-	_, err := newStore(t, h, r).Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: cfg, Force: true})
+	_, err := newStore(t, h, r).Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: login, Force: true})
 	if !errdefs.IsUnauthorized(err) || !strings.Contains(err.Error(), "docker-credential-absent") {
 		t.Errorf("with a helper that is not installed: %v", err)
 	}

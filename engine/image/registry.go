@@ -20,13 +20,15 @@ import (
 	"github.com/containerd/errdefs"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/pelletier/go-toml/v2"
+
+	"berth/engine/credentials"
 )
 
 // source is a registry as one pull sees it: its endpoints with their connections, and the tokens that the caller's
 // credentials gave. A pull has its own, as containerd remembers a token's failure for as long as its endpoints live.
 type source struct {
-	store       *Store
-	credentials string
+	store  *Store
+	lookUp func(host string) (user, secret string, err error)
 
 	mu      sync.Mutex
 	hosts   map[string][]docker.RegistryHost
@@ -34,9 +36,11 @@ type source struct {
 	fetcher remotes.Fetcher
 }
 
-// source is for one pull with the credentials of a docker configuration's folder; the caller closes it.
-func (s *Store) source(credentials string) *source {
-	return &source{store: s, credentials: credentials, hosts: map[string][]docker.RegistryHost{}}
+// source is for one pull with the credentials of a docker configuration, which are looked up as long as ctx lasts; the
+// caller closes it.
+func (s *Store) source(ctx context.Context, c credentials.Config) *source {
+	lookUp := func(host string) (string, string, error) { return c.Of(ctx, host) }
+	return &source{store: s, lookUp: lookUp, hosts: map[string][]docker.RegistryHost{}}
 }
 
 // resolve asks for the descriptor of a reference, by HEAD.
@@ -109,8 +113,7 @@ func (src *source) endpoints(ctx context.Context, host string) ([]docker.Registr
 	if list, ok := src.hosts[host]; ok {
 		return slices.Clone(list), nil
 	}
-	lookUp := func(h string) (string, string, error) { return credentialsOf(src.credentials, h) }
-	list, err := src.store.endpoints(context.WithoutCancel(ctx), host, lookUp)
+	list, err := src.store.endpoints(context.WithoutCancel(ctx), host, src.lookUp)
 	if err == nil {
 		src.hosts[host] = list
 	}
@@ -121,9 +124,9 @@ func userAgent() http.Header { return http.Header{"User-Agent": []string{"berth"
 
 // endpoints reads the registry's folder and gives its mirrors and itself, in the order to try.
 // A registry on a loopback address is spoken to by TLS if it can, else in plain HTTP.
-func (s *Store) endpoints(ctx context.Context, host string, credentials func(host string) (user, secret string, err error), auth ...docker.AuthorizerOpt) ([]docker.RegistryHost, error) {
+func (s *Store) endpoints(ctx context.Context, host string, lookUp func(host string) (user, secret string, err error), auth ...docker.AuthorizerOpt) ([]docker.RegistryHost, error) {
 	opts := config.HostOptions{
-		Credentials:    credentials,
+		Credentials:    lookUp,
 		AuthorizerOpts: auth,
 		UpdateClient: func(c *http.Client) error {
 			if t, ok := c.Transport.(*http.Transport); ok {
