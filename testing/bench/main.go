@@ -27,7 +27,7 @@ func main() {
 	flag.StringVar(&o.rows, "rows", "", "rows to measure, by key, with commas between (-list names them); else a choice that takes some ten minutes")
 	flag.BoolVar(&o.all, "all", false, "measure all rows; with slow peers this takes hours")
 	flag.StringVar(&o.peers, "peers", "default", "peers to measure: default is the first docker compose; all, none, or names such as \"compose\", \"podman\"")
-	flag.StringVar(&o.out, "out", "", "folder for the figures as bench.json")
+	flag.StringVar(&o.out, "out", "", "folder for the figures, as bench.json and bench.md")
 	flag.BoolVar(&o.list, "list", false, "list the rows and end")
 	flag.Parse()
 	// Further signals change nothing: what was started is taken down first. (timeout(1) sends two.)

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -23,10 +24,10 @@ type table struct {
 	report   report
 }
 
-// report is bench.json.
+// report is bench.json. Load is the averages at the beginning and at the end.
 type report struct {
 	Date, Machine string
-	Load          []string // averages at the beginning and at the end
+	Load          []string
 	Versions      map[string]string
 	Missing       []string
 	Rows          []*tableRow
@@ -125,20 +126,28 @@ func (t *table) failure() error { return errors.Join(t.errs...) }
 
 func (t *table) print(out io.Writer) {
 	w := tabwriter.NewWriter(out, 0, 0, 3, ' ', 0)
-	fmt.Fprint(w, "row\twhat\tunit\taim")
-	for _, s := range t.subjects {
-		fmt.Fprintf(w, "\t%s", s.name)
-	}
-	fmt.Fprintln(w)
-	for _, r := range t.rows {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s", r.Key, r.What, r.Unit, r.Aim)
-		for _, s := range t.subjects {
-			fmt.Fprintf(w, "\t%s", r.cell(s.name))
-		}
-		fmt.Fprintln(w)
+	for _, cells := range t.cells() {
+		fmt.Fprintln(w, strings.Join(cells, "\t"))
 	}
 	_ = w.Flush() // to a terminal or a pipe that is gone: nothing to do about it
 	fmt.Fprintf(out, "\nA cell is the median (the lowest to the highest run), then how it compares with berth. Load average %s.\n", loadAverage())
+}
+
+// cells is the table with its head.
+func (t *table) cells() [][]string {
+	head := []string{"row", "what", "unit", "aim"}
+	for _, s := range t.subjects {
+		head = append(head, s.name)
+	}
+	all := [][]string{head}
+	for _, r := range t.rows {
+		cells := []string{r.Key, r.What, r.Unit, r.Aim}
+		for _, s := range t.subjects {
+			cells = append(cells, r.cell(s.name))
+		}
+		all = append(all, cells)
+	}
+	return all
 }
 
 func (r *tableRow) cell(subject string) string {
@@ -168,7 +177,7 @@ func short(v float64) string {
 	return fmt.Sprintf("%.0f", v)
 }
 
-// write puts the report into a folder as bench.json.
+// write puts the report into a folder, as bench.json, and as bench.md in the form of docs/performance.md.
 func (t *table) write(folder string) error {
 	t.report.Rows = t.rows
 	t.report.Load = append(t.report.Load, loadAverage())
@@ -179,5 +188,22 @@ func (t *table) write(folder string) error {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(folder, "bench.json"), append(text, '\n'), 0o644)
+	return errors.Join(os.WriteFile(filepath.Join(folder, "bench.json"), append(text, '\n'), 0o644),
+		os.WriteFile(filepath.Join(folder, "bench.md"), []byte(t.markdown()), 0o644))
+}
+
+func (t *table) markdown() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, %s; load average %s.\n\n", t.report.Date, t.report.Machine, strings.Join(t.report.Load, " at the beginning, at the end "))
+	for _, s := range t.subjects {
+		fmt.Fprintf(&b, "- %s: %s\n", s.name, t.report.Versions[s.name])
+	}
+	b.WriteString("\n")
+	for i, cells := range t.cells() {
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+		if i == 0 {
+			b.WriteString(strings.Repeat("|---", len(cells)) + "|\n")
+		}
+	}
+	return b.String()
 }

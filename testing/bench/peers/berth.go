@@ -37,7 +37,7 @@ func Berth(ctx context.Context, program, dir string) (*Peer, error) {
 	if err := p.Stream(ctx, dir, &out, "version"); err != nil {
 		return nil, errors.Join(err, place.Close())
 	}
-	p.Version = oneLine(out.String())
+	p.Version = strings.TrimSuffix(oneLine(out.String()), " engine not running")
 	return p, nil
 }
 
