@@ -1,6 +1,21 @@
 package client
 
-import "path/filepath"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"path/filepath"
+	"strings"
+)
+
+// EngineID is the name under which an engine's links, rules and control groups are known on this host: the same for the
+// same state folder, another one for another.
+func EngineID(state string) string {
+	if state == "/run/berth" {
+		return "0"
+	}
+	sum := sha256.Sum256([]byte(strings.TrimRight(state, "/")))
+	return hex.EncodeToString(sum[:])[:5]
+}
 
 // Socket is the engine's socket below its run-time state folder.
 func Socket(state string) string { return filepath.Join(state, "engine.sock") }

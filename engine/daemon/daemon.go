@@ -139,7 +139,7 @@ func (d *daemon) start(ctx context.Context) error {
 		Root: filepath.Join(d.cfg.Root, "containerd"), State: filepath.Join(d.cfg.State, "containerd"), Socket: socket, SocketGID: socketGroup(),
 		Shim: d.cfg.Shim, Runc: d.cfg.Runc, LogLevel: level, LogOutput: d.cfg.Log,
 	}, func(ctx context.Context, rt *runtime.Runtime) (runtime.Service, error) {
-		e, err := d.open(ctx, Host{Config: d.cfg, ID: engineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State), Logger: d.log, Stop: d.stop}, rt)
+		e, err := d.open(ctx, Host{Config: d.cfg, ID: client.EngineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State), Logger: d.log, Stop: d.stop}, rt)
 		d.engine = e
 		return e, err
 	})

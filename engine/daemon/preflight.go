@@ -1,12 +1,9 @@
 package daemon
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/containerd/cgroups/v3"
 
@@ -36,14 +33,4 @@ func preflight(cfg Config) error {
 
 func refuse(why, hint string) error {
 	return &api.Error{Class: api.ClassFailedPrecondition, Message: "start the engine: " + why, HintText: hint}
-}
-
-// engineID is the name under which an engine's links and rules are known on this host: the same for the same state
-// folder, another one for another.
-func engineID(state string) string {
-	if state == "/run/berth" {
-		return "0"
-	}
-	sum := sha256.Sum256([]byte(strings.TrimRight(state, "/")))
-	return hex.EncodeToString(sum[:])[:5]
 }

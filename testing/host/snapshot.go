@@ -12,6 +12,8 @@ import (
 type Scope struct {
 	// Root and State are the engine's folders.
 	Root, State string
+	// Group is the name of the engine's control group, "" if they are not looked at.
+	Group string
 	// Network is looked at whole; nil is the test process's own.
 	Network *Namespace
 	// FoldersOnly leaves the network out: somebody else audits it.
@@ -36,6 +38,7 @@ func Observe(s Scope) (Snapshot, error) {
 	}
 	add("mount", func() ([]string, error) { return mounts(s) })
 	add("process", func() ([]string, error) { return processes(s) })
+	add("control group", func() ([]string, error) { return groups(s) })
 	if s.FoldersOnly {
 		sort.Strings(lines)
 		return Snapshot{lines}, errors.Join(errs...)

@@ -97,7 +97,7 @@ func (s *Scenario) prepare() {
 }
 
 func (s *Scenario) scope() host.Scope {
-	return host.Scope{Root: s.Root, State: s.State, Network: s.Network, FoldersOnly: s.guest}
+	return host.Scope{Root: s.Root, State: s.State, Group: "berth-" + client.EngineID(s.State), Network: s.Network, FoldersOnly: s.guest}
 }
 
 // forward makes a server of the test's process, at a loopback address, reachable at the same address in the scenario's network.
