@@ -11,8 +11,13 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/cli"
 	"github.com/compose-spec/compose-go/v2/types"
+)
+
+// The names of files that are found without being named, the preferred first.
+var (
+	fileNames     = []string{"compose.yaml", "compose.yml", "docker-compose.yml", "docker-compose.yaml"}
+	overrideNames = []string{"compose.override.yml", "compose.override.yaml", "docker-compose.override.yml", "docker-compose.override.yaml"}
 )
 
 // source is where a project comes from: which files, and with which variables.
@@ -152,9 +157,9 @@ func (s *source) findFiles(o Options) error {
 	}
 	start := s.directory(o)
 	for dir := start; ; dir = filepath.Dir(dir) {
-		if main := s.choose("compose", existing(dir, cli.DefaultFileNames)); main != "" {
+		if main := s.choose("compose", existing(dir, fileNames)); main != "" {
 			s.files = append(s.files, main)
-			if override := s.choose("override", existing(dir, cli.DefaultOverrideFileNames)); override != "" {
+			if override := s.choose("override", existing(dir, overrideNames)); override != "" {
 				s.files = append(s.files, override)
 			}
 			return nil
@@ -223,7 +228,7 @@ func (e *noFile) Error() string {
 }
 
 func (e *noFile) Hint() string {
-	return "looked for " + strings.Join(cli.DefaultFileNames, ", ") + "; name another file with -f"
+	return "looked for " + strings.Join(fileNames, ", ") + "; name another file with -f"
 }
 
 // NotFound is the error's class, as containerd/errdefs asks for it: verbs that need no file go on without.

@@ -3,42 +3,12 @@ package project
 import (
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/interpolation"
-	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/template"
-	"github.com/compose-spec/compose-go/v2/tree"
 )
 
-// interpolate puts substitute in the place of compose-go's own, which logs instead of noting and runs a
-// regular expression over every text.
-func (in *input) interpolate(lo *loader.Options) {
-	lo.Interpolate.Substitute = in.substitute
-	casts := lo.Interpolate.TypeCastMapping
-	quiet := make(map[tree.Path]interpolation.Cast, len(casts))
-	for path, cast := range casts {
-		quiet[path] = in.quiet(cast)
-	}
-	lo.Interpolate.TypeCastMapping = quiet
-}
-
-// quiet notes a "yes" that stands for true, where compose-go would log it.
-func (in *input) quiet(cast interpolation.Cast) interpolation.Cast {
-	return func(value string) (any, error) {
-		var plain string
-		switch strings.ToLower(value) {
-		case "y", "yes", "on":
-			plain = "true"
-		case "n", "no", "off":
-			plain = "false"
-		default:
-			return cast(value)
-		}
-		if _, err := cast(plain); err != nil {
-			return cast(value) // not a boolean
-		}
-		in.note("", "%q is no boolean in YAML 1.2 and is read as %s", value, plain)
-		return plain == "true", nil
-	}
+// noteBoolean notes a word that stands for true or false.
+func (in *input) noteBoolean(word string, read bool) {
+	in.note("", "%q is no boolean in YAML 1.2 and is read as %t", word, read)
 }
 
 // substitute replaces the variables in a text: $NAME, ${NAME}, ${NAME:-default}, ${NAME-default}, ${NAME:?message},

@@ -9,7 +9,6 @@ import (
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/interpolation"
-	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/template"
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -250,10 +249,8 @@ func (c *legacyLoader) file(path string) (legacyFile, error) {
 	return file, nil
 }
 
-// keep makes compose-go leave the texts of a converted file as they are, since their variables are replaced.
-func keep(lo *loader.Options) {
-	lo.Interpolate.Substitute = func(text string, _ template.Mapping) (string, error) { return text, nil }
-}
+// keep leaves the texts of a converted file as they are, since their variables are replaced.
+func keep(text string, _ template.Mapping) (string, error) { return text, nil }
 
 // firstProblem is the error for the problem that comes first in the file.
 func (in *input) firstProblem(doc tree.Document, problems []legacy.Problem) error {

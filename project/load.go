@@ -9,9 +9,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
 
+	"berth/project/model"
 	"berth/project/tree"
 )
 
@@ -63,11 +63,11 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := in.load(ctx, o)
+	loaded, err := in.load(o)
 	if err != nil {
 		return nil, in.explain(ctx, err)
 	}
-	p := &Project{Project: model, Legacy: in.legacy, Separator: "-", EnvFiles: src.envFiles, Notices: in.notices()}
+	p := &Project{Project: loaded, Legacy: in.legacy, Separator: "-", EnvFiles: src.envFiles, Notices: in.notices()}
 	if in.legacy || o.Compatibility || isTrue(src.env["COMPOSE_COMPATIBILITY"]) {
 		p.Separator = "_"
 	}
@@ -79,14 +79,14 @@ func Load(ctx context.Context, o Options) (*Project, error) {
 	return p, nil
 }
 
-// load hands the files to compose-go.
-func (in *input) load(ctx context.Context, o Options) (model *types.Project, err error) {
+// load merges the files into the model.
+func (in *input) load(o Options) (p *types.Project, err error) {
 	defer recoverLoad(&err)
-	return loader.LoadWithContext(ctx, in.details(), in.loaderOptions(o))
+	return model.Load(in.configs, in.modelOptions(o))
 }
 
-// recoverLoad turns a panic into an error: in files with values of wrong types compose-go comes to many a place
-// where it takes the type for given, as the schema is looked at only after the files are merged.
+// recoverLoad turns a panic into an error: in files with values of wrong types compose-go's packages come to many a place
+// where they take the type for given, as the schema is looked at only after the files are merged.
 func recoverLoad(err *error) {
 	if r := recover(); r != nil {
 		*err = &misread{cause: r}
@@ -100,28 +100,18 @@ func (e *misread) Error() string { return "a value has the wrong type" }
 
 func (e *misread) Unwrap() error { return fmt.Errorf("read by compose-go: %v", e.cause) }
 
-func (in *input) details() types.ConfigDetails {
-	return types.ConfigDetails{WorkingDir: in.dir, ConfigFiles: slices.Clone(in.configs), Environment: in.env}
-}
-
-func (in *input) loaderOptions(o Options) func(*loader.Options) {
-	return func(lo *loader.Options) {
-		in.interpolate(lo)
-		if in.legacy {
-			keep(lo)
-		}
-		lo.SetProjectName(in.name, in.nameFixed)
-		lo.Profiles = in.profiles
-		lo.ResolvePaths = !o.NoPathResolution
-		lo.ConvertWindowsPaths = lo.ResolvePaths && isTrue(in.env["COMPOSE_CONVERT_WINDOWS_PATHS"])
-		lo.SkipInterpolation = o.NoInterpolate
-		lo.SkipNormalization = o.NoNormalize
-		// Consistency is checked here as well, with places in the files; environment and labels are resolved
-		// after the services are chosen.
-		lo.SkipConsistencyCheck = true
-		lo.SkipResolveEnvironment = true
-		lo.SkipResolveLabels = true
+// modelOptions leave to this package what it does itself: consistency is checked here with places in the files, env_file and
+// label_file are read after the services are chosen.
+func (in *input) modelOptions(o Options) model.Options {
+	mo := model.Options{
+		Dir: in.dir, Env: in.env, Name: in.name, NameFixed: in.nameFixed, Profiles: in.profiles, Substitute: in.substitute, Note: in.noteBoolean,
+		NoInterpolate: o.NoInterpolate, NoNormalize: o.NoNormalize, NoPathResolution: o.NoPathResolution,
+		WindowsPaths: !o.NoPathResolution && isTrue(in.env["COMPOSE_CONVERT_WINDOWS_PATHS"]),
 	}
+	if in.legacy {
+		mo.Substitute = keep
+	}
+	return mo
 }
 
 // finish does what follows from the command line: profiles of named services, environment files, pruning.
@@ -181,11 +171,11 @@ func (p *Project) enable(names []string) error {
 	if !off {
 		return nil
 	}
-	model, err := p.WithServicesEnabled(names...)
+	enabled, err := p.WithServicesEnabled(names...)
 	if err != nil {
 		return err
 	}
-	p.Project = model
+	p.Project = enabled
 	return nil
 }
 

@@ -2,8 +2,8 @@
 //
 // It owns where files and variables come from, the v1 format's place beside the current one (the conversion itself is
 // in legacy), names and labels, the errors about a file, the list of fields that are not acted on, and the form in
-// which a project travels to the engine. compose-go is the model and does the loading proper. It knows nothing of
-// containers, hosts or the engine, and reads the user's environment only as far as Options hands it over.
+// which a project travels to the engine. compose-go is the model; package model does the loading proper, by its rules. It
+// knows nothing of containers, hosts or the engine, and reads the user's environment only as far as Options hands it over.
 //
 // Entry points: Load, Encode and Decode, Render and the lists beside it, and the methods of Project.
 //
@@ -13,14 +13,14 @@
 //
 // # Design
 //
-// compose-go's errors have no positions, and often no file or key. So when it fails, and only then, the files are parsed
-// once more into trees with positions: explain.go knows what its complaints are about, package tree holds the trees
-// against its schema, locate.go finds a path of the merged model in the files that made it. Whether the parts fit together
+// The errors of loading, which are compose-go's, have no positions, and often no file or key. So when it fails, and only then,
+// the files are parsed once more into trees with positions: explain.go knows what its complaints are about, package tree holds
+// the trees against its schema, locate.go finds a path of the merged model in the files that made it. Whether the parts fit together
 // is checked here altogether (check.go): compose-go's check stops at whichever service it meets first, so that one file
 // gets different messages, and its search for circles takes exponential time in a graph with many ways.
 //
-// compose-go panics on many a value of a wrong type, because it looks at the schema only after it has merged and
-// converted the files. Load catches that; what the user reads comes from the schema.
+// compose-go's packages panic on many a value of a wrong type, because the schema is looked at only after the files are merged
+// and converted. Load catches that; what the user reads comes from the schema.
 //
 // Interpolation is written anew, since compose-go's logs where this package gives notices. Its other log lines are rare
 // (an obsolete key in an included file, an unset variable inside .env) and left to its logger.

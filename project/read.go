@@ -10,8 +10,9 @@ import (
 	"regexp"
 	"slices"
 
-	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"berth/project/model"
 )
 
 // input is what compose-go is given: the files' content, where paths start, and the variables.
@@ -148,7 +149,7 @@ func neighbours(path string) []string {
 }
 
 // NormalizeName makes a project name of a folder's name: lower case, and only letters, digits, "-" and "_".
-func NormalizeName(dir string) string { return loader.NormalizeProjectName(dir) }
+func NormalizeName(dir string) string { return model.NormalizeName(dir) }
 
 // ValidName tells whether a project may have this name.
 func ValidName(name string) error {

@@ -7,11 +7,11 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/template"
 	"gopkg.in/yaml.v3"
 
 	"berth/project/hash"
+	"berth/project/model"
 )
 
 // RenderOptions say how a project is shown.
@@ -155,14 +155,14 @@ func loadRaw(ctx context.Context, o Options) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	model, err := in.loadModel(ctx, o)
+	tree, err := in.loadTree(o)
 	if err != nil {
 		return nil, in.explain(ctx, err)
 	}
-	return model, nil
+	return tree, nil
 }
 
-func (in *input) loadModel(ctx context.Context, o Options) (model map[string]any, err error) {
+func (in *input) loadTree(o Options) (tree map[string]any, err error) {
 	defer recoverLoad(&err)
-	return loader.LoadModelWithContext(ctx, in.details(), in.loaderOptions(o))
+	return model.Tree(in.configs, in.modelOptions(o))
 }

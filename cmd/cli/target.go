@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/loader"
-
 	"berth/cmd/ui"
 	"berth/engine/api"
 	"berth/project"
@@ -100,7 +98,7 @@ func (a *app) folderName() string {
 	if !filepath.IsAbs(dir) {
 		dir = filepath.Join(a.host.WorkDir, dir)
 	}
-	return cmp.Or(a.env["COMPOSE_PROJECT_NAME"], loader.NormalizeProjectName(filepath.Base(dir)))
+	return cmp.Or(a.env["COMPOSE_PROJECT_NAME"], project.NormalizeName(filepath.Base(dir)))
 }
 
 // check says whether the services are the project's.

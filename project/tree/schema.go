@@ -1,65 +1,15 @@
 package tree
 
 import (
-	"encoding/json"
 	"fmt"
-	"maps"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
-	"github.com/compose-spec/compose-go/v2/schema"
 	"gopkg.in/yaml.v3"
+
+	"berth/project/schema"
 )
-
-// rule is the part of a JSON schema that compose's makes use of.
-type rule struct {
-	Ref         string           `json:"$ref"`
-	Type        words            `json:"type"`
-	Properties  map[string]*rule `json:"properties"`
-	Patterns    map[string]*rule `json:"patternProperties"`
-	Additional  *openness        `json:"additionalProperties"`
-	Unevaluated *openness        `json:"unevaluatedProperties"`
-	Items       *rule            `json:"items"`
-	OneOf       []*rule          `json:"oneOf"`
-	AnyOf       []*rule          `json:"anyOf"`
-	AllOf       []*rule          `json:"allOf"`
-	Enum        []any            `json:"enum"`
-	Pattern     string           `json:"pattern"`
-	Minimum     *float64         `json:"minimum"`
-	Maximum     *float64         `json:"maximum"`
-	Required    []string         `json:"required"`
-	Unique      bool             `json:"uniqueItems"`
-	Defs        map[string]*rule `json:"$defs"`
-}
-
-// words is a string or a list of them.
-type words []string
-
-func (w *words) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*w = words{one}
-		return nil
-	}
-	return json.Unmarshal(data, (*[]string)(w))
-}
-
-// openness says whether other keys are Allowed: a boolean, or the rule for them.
-type openness struct {
-	closed bool
-	rule   *rule
-}
-
-func (o *openness) UnmarshalJSON(data []byte) error {
-	var open bool
-	if json.Unmarshal(data, &open) == nil {
-		o.closed = !open
-		return nil
-	}
-	return json.Unmarshal(data, &o.rule)
-}
 
 // Fault is what a rule has against a place.
 type Fault struct {
@@ -72,22 +22,17 @@ type Fault struct {
 // checker holds a document against the schema. It differs from a validator in that it knows positions, and passes
 // over texts with variables, which may become anything.
 type checker struct {
-	defs map[string]*rule
-	doc  Document
+	doc Document
+	v1  bool
 }
 
 // Check is the first place in a document that breaks the schema of the current format, or nil. In a document of the
 // v1 format, services are at the top level and their keys are taken for known.
 func Check(doc Document, v1 bool) *Fault {
-	var root rule
-	if err := json.Unmarshal([]byte(schema.Schema), &root); err != nil {
-		return nil
-	}
-	c := checker{defs: root.Defs, doc: doc}
-	start := &root
+	c := checker{doc: doc, v1: v1}
+	start := schema.Root
 	if v1 {
-		start = &rule{Patterns: map[string]*rule{"": {AllOf: []*rule{{Ref: "#/$defs/service"}}}}}
-		c.relax()
+		start = &schema.Rule{Additional: &schema.Rule{AllOf: []*schema.Rule{schema.Service}}}
 	}
 	faults := c.check(Place{Doc: doc, Value: doc.Root}, start)
 	if len(faults) == 0 {
@@ -95,13 +40,6 @@ func Check(doc Document, v1 bool) *Fault {
 	}
 	slices.SortStableFunc(faults, func(a, b Fault) int { return a.line() - b.line() })
 	return &faults[0]
-}
-
-// relax takes what only the v1 format allows for known; its own check has looked at keys before.
-func (c *checker) relax() {
-	service := *c.defs["service"]
-	service.Unevaluated = nil
-	c.defs["service"] = &service
 }
 
 func (f Fault) line() int {
@@ -114,16 +52,16 @@ func (f Fault) line() int {
 	return 0
 }
 
-func (c *checker) follow(r *rule) *rule {
-	for r != nil && r.Ref != "" {
-		r = c.defs[strings.TrimPrefix(r.Ref, "#/$defs/")]
+func follow(r *schema.Rule) *schema.Rule {
+	for r != nil && r.Ref != nil {
+		r = r.Ref
 	}
 	return r
 }
 
 // check lists what r has against a place.
-func (c *checker) check(at Place, r *rule) []Fault {
-	r = c.follow(r)
+func (c *checker) check(at Place, r *schema.Rule) []Fault {
+	r = follow(r)
 	value := Resolve(at.Value)
 	if r == nil || value == nil || variable(value) {
 		return nil
@@ -134,16 +72,16 @@ func (c *checker) check(at Place, r *rule) []Fault {
 	if alternatives := slices.Concat(r.OneOf, r.AnyOf); len(alternatives) > 0 {
 		return c.checkAlternatives(at, value, alternatives)
 	}
-	want := r.Type
+	want := r.Types
 	for _, part := range r.AllOf {
-		want = append(want, c.follow(part).Type...)
+		want |= follow(part).Types
 	}
-	if len(want) > 0 && !c.hasType(value, want) {
+	if !hasType(value, want) {
 		f := Fault{At: at, Reason: "must be " + typeNames(want) + ", not " + Kind(value)}
 		if len(at.Path) == 2 && at.Path[0] == "services" {
 			f.Allowed = "give the service at least image: or build:"
 		}
-		if value.Tag == "!!timestamp" && slices.Contains(want, "string") {
+		if value.Tag == "!!timestamp" && want&schema.String != 0 {
 			f.Allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
 		}
 		return []Fault{f}
@@ -158,17 +96,17 @@ func (c *checker) check(at Place, r *rule) []Fault {
 }
 
 // checkAlternatives takes the faults of the alternative for this kind of value; all their types if there is none.
-func (c *checker) checkAlternatives(at Place, value *yaml.Node, alternatives []*rule) []Fault {
+func (c *checker) checkAlternatives(at Place, value *yaml.Node, alternatives []*schema.Rule) []Fault {
 	var closest []Fault
-	var types words
+	var types schema.Types
 	for _, alternative := range alternatives {
-		a := c.follow(alternative)
-		types = append(types, a.Type...)
+		a := follow(alternative)
+		types |= a.Types
 		faults := c.check(at, a)
 		if len(faults) == 0 {
 			return nil
 		}
-		if c.hasType(value, a.Type) && closest == nil {
+		if hasType(value, a.Types) && closest == nil {
 			closest = faults
 		}
 	}
@@ -176,13 +114,13 @@ func (c *checker) checkAlternatives(at Place, value *yaml.Node, alternatives []*
 		return closest
 	}
 	f := Fault{At: at, Reason: "must be " + typeNames(types) + ", not " + Kind(value)}
-	if value.Tag == "!!timestamp" && slices.Contains(types, "string") {
+	if value.Tag == "!!timestamp" && types&schema.String != 0 {
 		f.Allowed = fmt.Sprintf("put it in quotes: %q", value.Value)
 	}
 	return []Fault{f}
 }
 
-func (c *checker) checkMapping(at Place, value *yaml.Node, r *rule) []Fault {
+func (c *checker) checkMapping(at Place, value *yaml.Node, r *schema.Rule) []Fault {
 	faults := c.checkKeys(at, value, r)
 	for _, name := range r.Required {
 		if _, v, _ := member(value, name); v == nil {
@@ -193,9 +131,9 @@ func (c *checker) checkMapping(at Place, value *yaml.Node, r *rule) []Fault {
 }
 
 // checkKeys checks the keys of a mapping, and those that are merged into it.
-func (c *checker) checkKeys(at Place, value *yaml.Node, r *rule) []Fault {
+func (c *checker) checkKeys(at Place, value *yaml.Node, r *schema.Rule) []Fault {
 	var faults []Fault
-	known := c.keys(r)
+	known := keys(r)
 	for i := 0; i+1 < len(value.Content); i += 2 {
 		key, item := value.Content[i], value.Content[i+1]
 		below := Place{Doc: c.doc, Path: append(slices.Clone(at.Path), key.Value), Key: key, Value: item}
@@ -210,14 +148,14 @@ func (c *checker) checkKeys(at Place, value *yaml.Node, r *rule) []Fault {
 				Allowed: fmt.Sprintf("put it in quotes: %q", key.Value)})
 			continue
 		}
-		sub, ok := c.keyRule(r, key.Value)
+		sub, ok := keyRule(r, key.Value)
 		switch {
 		case ok:
 			faults = append(faults, c.check(below, sub)...)
-		case closed(r) && len(known) == 0:
+		case c.closed(r) && len(known) == 0:
 			faults = append(faults, Fault{At: below, OnKey: true, Reason: fmt.Sprintf("%q is not a valid name", key.Value),
 				Allowed: "letters, digits, \".\", \"_\" and \"-\" are allowed in it"})
-		case closed(r):
+		case c.closed(r):
 			faults = append(faults, Fault{At: below, OnKey: true, Reason: fmt.Sprintf("unknown key %q", key.Value),
 				Allowed: c.unknown(at, key.Value, item, known)})
 		}
@@ -246,7 +184,7 @@ func (c *checker) unknown(at Place, key string, value *yaml.Node, known []string
 		return fmt.Sprintf("did you mean %q?", near)
 	}
 	if value = Resolve(value); value.Kind == yaml.MappingNode {
-		service := c.keys(c.defs["service"])
+		service := keys(schema.Service)
 		for _, name := range Keys(value) {
 			if slices.Contains(service, name) {
 				return fmt.Sprintf("if %s is a service, put it under the top-level key services:", key)
@@ -257,49 +195,54 @@ func (c *checker) unknown(at Place, key string, value *yaml.Node, known []string
 }
 
 // keys are the names that a rule knows, sorted.
-func (c *checker) keys(r *rule) []string {
-	r = c.follow(r)
-	names := slices.Sorted(maps.Keys(r.Properties))
+func keys(r *schema.Rule) []string {
+	r = follow(r)
+	var names []string
+	for _, p := range r.Properties {
+		names = append(names, p.Name)
+	}
 	for _, part := range r.AllOf {
-		names = append(names, c.keys(part)...)
+		names = append(names, keys(part)...)
 	}
 	slices.Sort(names)
 	return names
 }
 
 // keyRule is the rule for a key, and whether the key is allowed.
-func (c *checker) keyRule(r *rule, key string) (*rule, bool) {
-	r = c.follow(r)
-	if sub, ok := r.Properties[key]; ok {
+func keyRule(r *schema.Rule, key string) (*schema.Rule, bool) {
+	r = follow(r)
+	if sub := r.Property(key); sub != nil {
 		return sub, true
 	}
-	for pattern, sub := range r.Patterns {
-		if ok, err := regexp.MatchString(pattern, key); ok && err == nil {
-			return sub, true
+	for _, p := range r.Patterns {
+		if schema.Match(p.Name, key) {
+			return p.Rule, true
 		}
 	}
 	for _, part := range r.AllOf {
-		if sub, ok := c.keyRule(part, key); ok && sub != nil {
+		if sub, ok := keyRule(part, key); ok && sub != nil {
 			return sub, true
 		}
 	}
-	if r.Additional != nil && r.Additional.rule != nil {
-		return r.Additional.rule, true
+	if r.Additional != nil {
+		return r.Additional, true
 	}
 	return nil, false
 }
 
-func closed(r *rule) bool {
-	return r.Additional != nil && r.Additional.closed || r.Unevaluated != nil && r.Unevaluated.closed
+// closed tells whether a rule allows no keys but its own. What only the v1 format has in services is taken for known: its own
+// check has looked at keys before.
+func (c *checker) closed(r *schema.Rule) bool {
+	return r.Closed || r.Sealed && (!c.v1 || r != schema.Service)
 }
 
-func (c *checker) checkSequence(at Place, value *yaml.Node, r *rule) []Fault {
+func (c *checker) checkSequence(at Place, value *yaml.Node, r *schema.Rule) []Fault {
 	var faults []Fault
 	seen := map[string]bool{}
 	for i, item := range value.Content {
 		below := Place{Doc: c.doc, Path: append(slices.Clone(at.Path), "["+strconv.Itoa(i)+"]"), Value: item}
 		faults = append(faults, c.check(below, r.Items)...)
-		if scalar := Resolve(item); r.Unique && scalar.Kind == yaml.ScalarNode {
+		if scalar := Resolve(item); r.UniqueItems && scalar.Kind == yaml.ScalarNode {
 			if seen[scalar.Value] {
 				faults = append(faults, Fault{At: below, Reason: fmt.Sprintf("%q is there twice", scalar.Value)})
 			}
@@ -309,16 +252,12 @@ func (c *checker) checkSequence(at Place, value *yaml.Node, r *rule) []Fault {
 	return faults
 }
 
-func (c *checker) checkScalar(at Place, value *yaml.Node, r *rule) []Fault {
+func (c *checker) checkScalar(at Place, value *yaml.Node, r *schema.Rule) []Fault {
 	switch {
-	case len(r.Enum) > 0 && !slices.ContainsFunc(r.Enum, func(v any) bool { return fmt.Sprint(v) == value.Value }):
-		var allowed []string
-		for _, v := range r.Enum {
-			allowed = append(allowed, fmt.Sprint(v))
-		}
-		return []Fault{{At: at, Reason: fmt.Sprintf("%q is not allowed", value.Value), Allowed: UnknownKey(value.Value, allowed)}}
+	case len(r.Enum) > 0 && !slices.Contains(r.Enum, value.Value):
+		return []Fault{{At: at, Reason: fmt.Sprintf("%q is not allowed", value.Value), Allowed: UnknownKey(value.Value, r.Enum)}}
 	case r.Pattern != "" && value.Tag == "!!str":
-		if ok, err := regexp.MatchString(r.Pattern, value.Value); err == nil && !ok {
+		if !schema.Match(r.Pattern, value.Value) {
 			return []Fault{{At: at, Reason: fmt.Sprintf("%q is not allowed", value.Value), Allowed: readable(r.Pattern)}}
 		}
 	}
@@ -326,11 +265,11 @@ func (c *checker) checkScalar(at Place, value *yaml.Node, r *rule) []Fault {
 	if err != nil || value.Tag == "!!str" {
 		return nil
 	}
-	if r.Minimum != nil && number < *r.Minimum {
-		return []Fault{{At: at, Reason: fmt.Sprintf("%s is less than %v", value.Value, *r.Minimum)}}
+	if r.Minimum.Set && number < r.Minimum.Value {
+		return []Fault{{At: at, Reason: fmt.Sprintf("%s is less than %v", value.Value, r.Minimum.Value)}}
 	}
-	if r.Maximum != nil && number > *r.Maximum {
-		return []Fault{{At: at, Reason: fmt.Sprintf("%s is more than %v", value.Value, *r.Maximum)}}
+	if r.Maximum.Set && number > r.Maximum.Value {
+		return []Fault{{At: at, Reason: fmt.Sprintf("%s is more than %v", value.Value, r.Maximum.Value)}}
 	}
 	return nil
 }
@@ -352,38 +291,43 @@ func variable(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && strings.Contains(n.Value, "$")
 }
 
-func (c *checker) hasType(n *yaml.Node, want words) bool {
-	if len(want) == 0 {
-		return true
+func hasType(n *yaml.Node, want schema.Types) bool {
+	var has schema.Types
+	switch {
+	case n.Kind == yaml.MappingNode:
+		has = schema.Object
+	case n.Kind == yaml.SequenceNode:
+		has = schema.Array
+	case n.Tag == "!!null":
+		has = schema.Null
+	case n.Tag == "!!bool":
+		has = schema.Boolean
+	case n.Tag == "!!int":
+		has = schema.Integer | schema.Number
+	case n.Tag == "!!float":
+		has = schema.Number
+	case n.Tag == "!!str", n.Tag == "!!binary":
+		has = schema.String
 	}
-	for _, t := range want {
-		switch {
-		case t == "object" && n.Kind == yaml.MappingNode,
-			t == "array" && n.Kind == yaml.SequenceNode,
-			t == "null" && n.Tag == "!!null",
-			t == "boolean" && n.Tag == "!!bool",
-			t == "integer" && n.Tag == "!!int",
-			t == "number" && (n.Tag == "!!int" || n.Tag == "!!float"),
-			t == "string" && (n.Tag == "!!str" || n.Tag == "!!binary"):
-			return true
-		}
-	}
-	return false
+	return want == 0 || has&want != 0
 }
 
 // typeWords are the types of the schema in words, in the order in which they're listed.
-var typeWords = []struct{ name, words string }{{"object", "a mapping"}, {"array", "a list"}, {"string", "a text"},
-	{"number", "a number"}, {"integer", "a whole number"}, {"boolean", "true or false"}, {"null", "empty"}}
+var typeWords = []struct {
+	kind  schema.Types
+	words string
+}{{schema.Object, "a mapping"}, {schema.Array, "a list"}, {schema.String, "a text"},
+	{schema.Number, "a number"}, {schema.Integer, "a whole number"}, {schema.Boolean, "true or false"}, {schema.Null, "empty"}}
 
 // typeNames are the types in words, each once: "a list or a text".
-func typeNames(types words) string {
+func typeNames(types schema.Types) string {
 	var names []string
 	for _, t := range typeWords {
-		if !slices.Contains(types, t.name) {
+		if types&t.kind == 0 {
 			continue
 		}
 		words := t.words
-		if t.name == "boolean" && len(types) > 1 {
+		if t.kind == schema.Boolean && types != schema.Boolean {
 			words = "a boolean"
 		}
 		names = append(names, words)
