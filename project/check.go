@@ -3,7 +3,6 @@ package project
 import (
 	"fmt"
 	"net/netip"
-	"regexp"
 	"slices"
 	"strings"
 
@@ -96,28 +95,61 @@ func (c *checking) service(svc types.ServiceConfig) {
 			}
 		}
 	}
-	if svc.Restart != "" && c.literal && !restartPolicy.MatchString(svc.Restart) {
+	if svc.Restart != "" && svc.Restart != "always" && svc.Restart != "unless-stopped" && c.literal && !restartPolicy().MatchString(svc.Restart) {
 		c.wrong("allowed here: no, always, on-failure, on-failure:<number>, unless-stopped", []string{"restart"}, "%q is no restart policy", svc.Restart)
 	}
 }
 
-var restartPolicy = regexp.MustCompile(`^(no|always|unless-stopped|on-failure(:[0-9]+)?)$`)
+var restartPolicy = lazily(`^(no|always|unless-stopped|on-failure(:[0-9]+)?)$`)
 
 // imageReference is the form of a reference: [host[:port]/]path[:tag][@digest].
-var imageReference = regexp.MustCompile(`^(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*(?::[0-9]+)?/|\[[0-9a-fA-F:]+\](?::[0-9]+)?/)?` +
+var imageReference = lazily(`^(?:(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])(?:\.(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9]))*(?::[0-9]+)?/|\[[0-9a-fA-F:]+\](?::[0-9]+)?/)?` +
 	`[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*` +
 	`(?::\w[\w.-]{0,127})?(?:@[A-Za-z][A-Za-z0-9]*(?:[+._-][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?$`)
+
+// plainReference tells whether a text is a path and perhaps a tag, as most references are; false leaves it open.
+func plainReference(s string) bool {
+	path := s
+	if at := strings.LastIndexByte(s, ':'); at >= 0 {
+		path = s[:at]
+		tag := s[at+1:]
+		if len(tag) == 0 || len(tag) > 128 || !isWord(tag[0]) {
+			return false
+		}
+		for i := range len(tag) {
+			if !isWord(tag[i]) && tag[i] != '.' && tag[i] != '-' {
+				return false
+			}
+		}
+	}
+	apart := true
+	for i := range len(path) {
+		switch b := path[i]; {
+		case b >= 'a' && b <= 'z' || b >= '0' && b <= '9':
+			apart = false
+		case apart || b != '/' && b != '.' && b != '_' && b != '-':
+			return false
+		default:
+			apart = true
+		}
+	}
+	return !apart
+}
+
+func isWord(b byte) bool {
+	return b >= 'a' && b <= 'z' || b >= 'A' && b <= 'Z' || b >= '0' && b <= '9' || b == '_'
+}
 
 func (c *checking) image(svc types.ServiceConfig) {
 	if svc.Build == nil && svc.Image == "" && svc.Provider == nil {
 		c.wrong("give it one of them", nil, "has neither image nor build")
 		return
 	}
-	if svc.Image == "" || !c.literal || imageReference.MatchString(svc.Image) {
+	if svc.Image == "" || !c.literal || plainReference(svc.Image) || imageReference().MatchString(svc.Image) {
 		return
 	}
 	allowed := "[HOST[:PORT]/]PATH[:TAG][@DIGEST], for example nginx:1.27 or registry.example.com/team/web"
-	if lower := strings.ToLower(svc.Image); imageReference.MatchString(lower) {
+	if lower := strings.ToLower(svc.Image); imageReference().MatchString(lower) {
 		allowed = fmt.Sprintf("the path of an image is in lower case: %s", lower)
 	} else if strings.HasSuffix(svc.Image, ":") {
 		allowed = "there is no tag after the \":\""
@@ -321,7 +353,7 @@ func (c *checking) containerNames() {
 			continue
 		}
 		c.name = name
-		if c.literal && !containerName.MatchString(svc.ContainerName) {
+		if c.literal && !containerName().MatchString(svc.ContainerName) {
 			c.wrong("letters, digits, \".\", \"_\" and \"-\" are allowed in it, and it starts with a letter or digit",
 				[]string{"container_name"}, "%q can't be the name of a container", svc.ContainerName)
 		}
@@ -332,7 +364,7 @@ func (c *checking) containerNames() {
 	}
 }
 
-var containerName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
+var containerName = lazily(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
 
 // resources checks the sections beside the services.
 func (c *checking) resources() {

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"maps"
 	"os"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -164,7 +163,7 @@ func envFileError(workDir, path string, err error) error {
 	case errors.Is(err, errNotVars):
 		out.Reason = strings.TrimPrefix(err.Error(), errNotVars.Error()+": ")
 	}
-	if m := varsLine.FindStringSubmatch(out.Reason); m != nil {
+	if m := varsLine().FindStringSubmatch(out.Reason); m != nil {
 		out.Line, _ = strconv.Atoi(m[1])
 		out.Reason = strings.TrimPrefix(out.Reason, m[0])
 	}
@@ -173,7 +172,7 @@ func envFileError(workDir, path string, err error) error {
 
 var (
 	errNotVars = errors.New("not a file with variables")
-	varsLine   = regexp.MustCompile(`^line (\d+): `)
+	varsLine   = lazily(`^line (\d+): `)
 )
 
 func fileReason(workDir, file string, err error) string {

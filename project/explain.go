@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,7 +22,7 @@ func (in *input) explain(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	text := err.Error()
-	if m := parseFailure.FindStringSubmatch(text); m != nil {
+	if m := parseFailure().FindStringSubmatch(text); m != nil {
 		return in.yamlError(m[1], in.content[m[1]], errors.New(m[2]))
 	}
 	docs := in.documents().all()
@@ -37,7 +36,7 @@ func (in *input) explain(ctx context.Context, err error) error {
 		return in.explainMissing(docs, missing)
 	}
 	for _, known := range complaints {
-		if m := known.text.FindStringSubmatch(text); m != nil {
+		if m := known.text().FindStringSubmatch(text); m != nil {
 			if out := known.explain(in, m); out != nil {
 				return out
 			}
@@ -51,10 +50,10 @@ func (in *input) explain(ctx context.Context, err error) error {
 	if out := in.checkShort(docs); out != nil {
 		return out
 	}
-	if m := decodeFailure.FindStringSubmatch(text); m != nil {
+	if m := decodeFailure().FindStringSubmatch(text); m != nil {
 		return in.itemFor(decodePath(m[1]), m[2])
 	}
-	if m := pathFailure.FindStringSubmatch(text); m != nil {
+	if m := pathFailure().FindStringSubmatch(text); m != nil {
 		return in.errorFor(strings.Split(m[1], "."), plainReason(m[2]))
 	}
 	first, _, _ := strings.Cut(text, "\n")
@@ -62,34 +61,34 @@ func (in *input) explain(ctx context.Context, err error) error {
 }
 
 var (
-	parseFailure  = regexp.MustCompile(`(?s)failed to parse (.*?): (yaml: .*)$`)
-	decodeFailure = regexp.MustCompile(`(?m)^'([^']+)' (.*)$`)
-	pathFailure   = regexp.MustCompile(`^(?:validating .*?: )?((?:services|networks|volumes|secrets|configs|models|jobs|include|name)[^ :]*):? (.*)`)
+	parseFailure  = lazily(`(?s)failed to parse (.*?): (yaml: .*)$`)
+	decodeFailure = lazily(`(?m)^'([^']+)' (.*)$`)
+	pathFailure   = lazily(`^(?:validating .*?: )?((?:services|networks|volumes|secrets|configs|models|jobs|include|name)[^ :]*):? (.*)`)
 )
 
 // complaint is an error of compose-go that is known by its text.
 type complaint struct {
-	text    *regexp.Regexp
+	text    expression
 	explain func(in *input, m []string) *FileError
 }
 
 var complaints = []complaint{
-	{regexp.MustCompile(`top-level object must be a mapping`), (*input).notMapping},
-	{regexp.MustCompile(`empty compose file`), (*input).empty},
-	{regexp.MustCompile(`project name must not be empty`), (*input).noName},
-	{regexp.MustCompile(`cannot extend service "(.*?)" in (.*): service "(.*?)" not found(?: in (.*))?`), (*input).unknownBase},
-	{regexp.MustCompile(`cannot extend service "(.*?)" in (.*): no services section`), (*input).baseWithoutServices},
-	{regexp.MustCompile(`(?s)Circular reference:\n(.*)`), (*input).extendsCircle},
-	{regexp.MustCompile(`(?s)include cycle detected:\n(.*)`), (*input).includeCircle},
-	{regexp.MustCompile(`interpolating (\S+): failed to cast to expected type: (.*)`), (*input).badCast},
-	{regexp.MustCompile(`(secrets|configs)\.(.*?): one of (.*) must be set`), (*input).noContent},
-	{regexp.MustCompile(`(secrets|configs)\.(.*?): (.*) attributes are mutually exclusive`), (*input).twoContents},
-	{regexp.MustCompile(`ports\.\[\]: invalid ip address: (.*)`), (*input).badHostIP},
-	{regexp.MustCompile(`service ports .* is missing a target port`), (*input).noTarget},
-	{regexp.MustCompile(`extends\.(.*)\.service is required`), (*input).noBase},
-	{regexp.MustCompile("`include` must be a list"), (*input).badInclude},
-	{regexp.MustCompile(`non-string key in (\S*): (.*)`), (*input).badKey},
-	{regexp.MustCompile(`mount config for type "bind": field Source must not be empty`), (*input).noSource},
+	{lazily(`top-level object must be a mapping`), (*input).notMapping},
+	{lazily(`empty compose file`), (*input).empty},
+	{lazily(`project name must not be empty`), (*input).noName},
+	{lazily(`cannot extend service "(.*?)" in (.*): service "(.*?)" not found(?: in (.*))?`), (*input).unknownBase},
+	{lazily(`cannot extend service "(.*?)" in (.*): no services section`), (*input).baseWithoutServices},
+	{lazily(`(?s)Circular reference:\n(.*)`), (*input).extendsCircle},
+	{lazily(`(?s)include cycle detected:\n(.*)`), (*input).includeCircle},
+	{lazily(`interpolating (\S+): failed to cast to expected type: (.*)`), (*input).badCast},
+	{lazily(`(secrets|configs)\.(.*?): one of (.*) must be set`), (*input).noContent},
+	{lazily(`(secrets|configs)\.(.*?): (.*) attributes are mutually exclusive`), (*input).twoContents},
+	{lazily(`ports\.\[\]: invalid ip address: (.*)`), (*input).badHostIP},
+	{lazily(`service ports .* is missing a target port`), (*input).noTarget},
+	{lazily(`extends\.(.*)\.service is required`), (*input).noBase},
+	{lazily("`include` must be a list"), (*input).badInclude},
+	{lazily(`non-string key in (\S*): (.*)`), (*input).badKey},
+	{lazily(`mount config for type "bind": field Source must not be empty`), (*input).noSource},
 }
 
 func (in *input) notMapping([]string) *FileError {
@@ -389,7 +388,7 @@ func decodePath(s string) []string {
 // plainReason puts the words of compose-go and the libraries below it more plainly.
 func plainReason(text string) string {
 	for _, r := range reasons {
-		if m := r.text.FindStringSubmatch(text); m != nil {
+		if m := r.text().FindStringSubmatch(text); m != nil {
 			return r.plain(m)
 		}
 	}
@@ -397,30 +396,30 @@ func plainReason(text string) string {
 }
 
 var reasons = []struct {
-	text  *regexp.Regexp
+	text  expression
 	plain func(m []string) string
 }{
-	{regexp.MustCompile(`strconv\.(?:Atoi|ParseInt|ParseUint): parsing (".*"): (.*)`), func(m []string) string {
+	{lazily(`strconv\.(?:Atoi|ParseInt|ParseUint): parsing (".*"): (.*)`), func(m []string) string {
 		if m[2] == "value out of range" {
 			return m[1] + " is out of range"
 		}
 		return m[1] + " is not a whole number"
 	}},
-	{regexp.MustCompile(`strconv\.ParseFloat: parsing (".*"): .*`), func(m []string) string { return m[1] + " is not a number" }},
-	{regexp.MustCompile(`invalid boolean: (.*)`), func(m []string) string { return fmt.Sprintf("%q is neither true nor false", m[1]) }},
-	{regexp.MustCompile(`time: (?:unknown unit .* in|invalid|missing unit in) duration (".*")`), func(m []string) string {
+	{lazily(`strconv\.ParseFloat: parsing (".*"): .*`), func(m []string) string { return m[1] + " is not a number" }},
+	{lazily(`invalid boolean: (.*)`), func(m []string) string { return fmt.Sprintf("%q is neither true nor false", m[1]) }},
+	{lazily(`time: (?:unknown unit .* in|invalid|missing unit in) duration (".*")`), func(m []string) string {
 		return m[1] + " is not a duration such as 30s or 1m30s"
 	}},
-	{regexp.MustCompile(`invalid (?:suffix|size): '(.*)'`), func(m []string) string {
+	{lazily(`invalid (?:suffix|size): '(.*)'`), func(m []string) string {
 		return "not a size such as 512m or 2g"
 	}},
-	{regexp.MustCompile(`environment variable (.*) is declared with a trailing space`), func(m []string) string {
+	{lazily(`environment variable (.*) is declared with a trailing space`), func(m []string) string {
 		return fmt.Sprintf("there is a space before the \"=\" of %q", strings.TrimSpace(m[1]))
 	}},
-	{regexp.MustCompile(`invalid additional host, missing IP: (.*)`), func(m []string) string {
+	{lazily(`invalid additional host, missing IP: (.*)`), func(m []string) string {
 		return fmt.Sprintf("%q has no address; write it as %s=10.0.0.1", m[1], m[1])
 	}},
-	{regexp.MustCompile(`invalid command line string`), func([]string) string { return "a quote is not closed" }},
-	{regexp.MustCompile(`unexpected type map\[string\]interface \{\}`), func([]string) string { return "must not be a mapping" }},
-	{regexp.MustCompile(`(?:unexpected|invalid) (?:value )?type .*`), func([]string) string { return "has the wrong type" }},
+	{lazily(`invalid command line string`), func([]string) string { return "a quote is not closed" }},
+	{lazily(`unexpected type map\[string\]interface \{\}`), func([]string) string { return "must not be a mapping" }},
+	{lazily(`(?:unexpected|invalid) (?:value )?type .*`), func([]string) string { return "has the wrong type" }},
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/interpolation"
@@ -16,9 +15,8 @@ import (
 	"berth/project/tree"
 )
 
-// currentLine is at the start of a line of nearly every file of the current format, which then need not be parsed
-// to be told from the v1 format.
-var currentLine = regexp.MustCompile(`(?m)^["']?(services|networks|volumes)["']?[ \t]*:`)
+// isCurrent tells nearly every file of the current format by a line, so that it need not be parsed to be told from the v1 format.
+func isCurrent(content []byte) bool { return hasTopKey(content, "services", "networks", "volumes") }
 
 // legacyFile is a file in the v1 format.
 type legacyFile struct {
@@ -62,7 +60,7 @@ func (in *input) convert(o Options) error {
 // checkVersion tells of a file that says it is of version 1, which the format itself has no place for.
 func (in *input) checkVersion() error {
 	for _, f := range in.configs {
-		if !versionOne.Match(f.Content) || currentLine.Match(f.Content) {
+		if versionAt(f.Content, versionOne) < 0 || isCurrent(f.Content) {
 			continue
 		}
 		docs, err := tree.Parse(f.Filename, f.Content)
@@ -76,7 +74,7 @@ func (in *input) checkVersion() error {
 	return nil
 }
 
-var versionOne = regexp.MustCompile(`(?m)^version[ \t]*:[ \t]*["']?1(\.\d+)?["']?[ \t]*(#.*)?\r?$`)
+var versionOne = lazily(`^version[ \t]*:[ \t]*["']?1(\.\d+)?["']?[ \t]*(#.*)?\r?$`)
 
 type formatKind int
 
@@ -88,7 +86,7 @@ const (
 
 // readLegacy tells a file's format. What isn't valid YAML is left to the current format's error.
 func readLegacy(path string, content []byte) (legacyFile, formatKind) {
-	if currentLine.Match(content) && !legacyVersion.Match(content) {
+	if isCurrent(content) && versionAt(content, legacyVersion) < 0 {
 		return legacyFile{}, currentFormat
 	}
 	docs, err := tree.Parse(path, content)
@@ -109,7 +107,7 @@ func readLegacy(path string, content []byte) (legacyFile, formatKind) {
 }
 
 // legacyVersion is a service called version.
-var legacyVersion = regexp.MustCompile(`(?m)^version[ \t]*:[ \t]*(#.*)?\r?$`)
+var legacyVersion = lazily(`^version[ \t]*:[ \t]*(#.*)?\r?$`)
 
 // legacyLoader checks, interpolates and merges files in the v1 format.
 type legacyLoader struct {

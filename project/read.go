@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/types"
@@ -27,10 +26,7 @@ type input struct {
 	unset     map[string]bool   // variables that were asked for and not set
 }
 
-var (
-	nameLine    = regexp.MustCompile(`(?m)^["']?name["']?[ \t]*:`)
-	versionLine = regexp.MustCompile(`(?m)^version[ \t]*:[ \t]*["'0-9.]*[ \t]*(#.*)?\r?$`)
-)
+var versionLine = lazily(`^version[ \t]*:[ \t]*["'0-9.]*[ \t]*(#.*)?\r?$`)
 
 // read takes in the files, and converts those in the v1 format.
 func (s *source) read(o Options) (*input, error) {
@@ -79,12 +75,12 @@ func (s *source) open(o Options, path string) ([]byte, error) {
 // dropVersion blanks the obsolete key, which compose-go would tell of in its own log.
 func (in *input) dropVersion() {
 	for i, f := range in.configs {
-		at := versionLine.FindIndex(f.Content)
-		if f.Config != nil || at == nil {
+		at := versionAt(f.Content, versionLine)
+		if f.Config != nil || at < 0 {
 			continue
 		}
 		content := slices.Clone(f.Content)
-		content[at[0]] = '#'
+		content[at] = '#'
 		in.configs[i].Content = content
 		in.notes = append(in.notes, Notice{Key: "version", Text: in.shown(f.Filename) +
 			": the key version is obsolete and has no effect; it can be removed"})
@@ -98,7 +94,7 @@ func (in *input) setName() {
 		return
 	}
 	for _, f := range in.configs {
-		if f.Config == nil && nameLine.Match(f.Content) {
+		if f.Config == nil && hasTopKey(f.Content, "name") {
 			in.name = NormalizeName(filepath.Base(in.dir))
 			return
 		}

@@ -3,7 +3,6 @@ package project
 import (
 	"fmt"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/compose-spec/compose-go/v2/format"
@@ -63,11 +62,11 @@ func (in *input) checkShort(docs []tree.Document) error {
 	return nil
 }
 
-var portWords = regexp.MustCompile(`^(?i)invalid (containerPort|hostPort|ip address|proto|start port|end port)[^:]*: (.*)$`)
+var portWords = lazily(`^(?i)invalid (containerPort|hostPort|ip address|proto|start port|end port)[^:]*: (.*)$`)
 
 // shortReason says in plain words why a text can't be taken apart.
 func shortReason(key, text string, err error) string {
-	if m := portWords.FindStringSubmatch(err.Error()); m != nil {
+	if m := portWords().FindStringSubmatch(err.Error()); m != nil {
 		what := map[string]string{"containerport": "container port", "hostport": "host port", "ip address": "IP address",
 			"proto": "protocol", "start port": "first port", "end port": "last port"}[strings.ToLower(m[1])]
 		return fmt.Sprintf("%q is not a valid port: %s is no %s", text, m[2], what)

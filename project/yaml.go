@@ -2,7 +2,6 @@ package project
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"strings"
 
@@ -12,20 +11,20 @@ import (
 )
 
 // yamlPlace is the last position in a parser's message, which is where it gave up.
-var yamlPlace = regexp.MustCompile(`^(?s:.*)line (\d+)(?:, column (\d+))?: `)
+var yamlPlace = lazily(`^(?s:.*)line (\d+)(?:, column (\d+))?: `)
 
 // yamlError makes of a parser's error one that shows the place and what stands there.
 func (in *input) yamlError(path string, content []byte, err error) *FileError {
 	text := err.Error()
 	out := &FileError{File: in.shown(path)}
-	if m := yamlPlace.FindStringSubmatch(text); m != nil {
+	if m := yamlPlace().FindStringSubmatch(text); m != nil {
 		out.Line, _ = strconv.Atoi(m[1])
 		out.Column, _ = strconv.Atoi(m[2])
 		text = text[len(m[0]):]
 	}
 	text, _, _ = strings.Cut(strings.TrimPrefix(text, "yaml: "), "\n")
 	out.Reason = "not valid YAML: " + text
-	opened := yamlOpened.FindStringSubmatch(err.Error())
+	opened := yamlOpened().FindStringSubmatch(err.Error())
 	if opened != nil && strings.Contains(text, "end of stream") {
 		out.Line, _ = strconv.Atoi(opened[1])
 		out.Column, _ = strconv.Atoi(opened[2])
@@ -54,7 +53,7 @@ func (in *input) yamlError(path string, content []byte, err error) *FileError {
 }
 
 // yamlOpened is where the bracket or quote stands that a message is about.
-var yamlOpened = regexp.MustCompile(`while (?:parsing a flow|scanning a quoted)\D* at line (\d+), column (\d+)`)
+var yamlOpened = lazily(`while (?:parsing a flow|scanning a quoted)\D* at line (\d+), column (\d+)`)
 
 const unclosed = "a bracket or a quote is not closed"
 

@@ -5,13 +5,19 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime/debug"
 
 	"berth/cmd/berth/payload"
 	"berth/cmd/cli"
 	"berth/cmd/ui"
 )
 
+// garbage is how much of it, in percent of what is in use, is left lying about. A command that takes some milliseconds and as many
+// megabytes is over before it would be collected; one that stays holds little.
+const garbage = 400
+
 func main() {
+	debug.SetGCPercent(garbage)
 	dir, err := os.Getwd()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "error: find the current folder:", err)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -48,7 +49,8 @@ const maxMessage = 64 << 20
 func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	started := false
 	for {
-		if err := ping(cfg.State); err != nil {
+		first, err := net.Dial("unix", Socket(cfg.State))
+		if err != nil {
 			if errors.Is(err, os.ErrPermission) {
 				return nil, &api.Error{Class: api.ClassFailedPrecondition,
 					Message:  "connect to the engine at " + Socket(cfg.State) + ": permission denied",
@@ -62,7 +64,7 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 			}
 			started = true
 		}
-		conn, err := dial(ctx, cfg.State)
+		conn, err := dial(ctx, cfg.State, first)
 		if err != nil {
 			return nil, err
 		}
@@ -73,17 +75,24 @@ func Connect(ctx context.Context, cfg Config) (*Client, error) {
 	}
 }
 
-// dial gives a connection that an engine has answered on; nil if it ended instead.
-func dial(ctx context.Context, state string) (*grpc.ClientConn, error) {
+// dial gives a connection that an engine has answered on; nil if it ended instead. first is one that is open already, or nil.
+func dial(ctx context.Context, state string, first net.Conn) (*grpc.ClientConn, error) {
+	var taken atomic.Bool
 	conn, err := grpc.NewClient("passthrough:///engine",
 		grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+			if first != nil && taken.CompareAndSwap(false, true) {
+				return first, nil
+			}
 			return (&net.Dialer{}).DialContext(ctx, "unix", Socket(state))
 		}),
 		grpc.WithDefaultCallOptions(grpc.ForceCodec(api.Codec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
 	)
 	if err != nil {
+		if first != nil {
+			err = errors.Join(err, first.Close())
+		}
 		return nil, err
 	}
 	conn.Connect()

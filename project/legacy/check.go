@@ -3,7 +3,6 @@ package legacy
 import (
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
 	"strings"
 )
@@ -40,7 +39,12 @@ var instead = map[string]string{
 // sections are the top-level keys of which one is enough to make a file a current one.
 var sections = []string{"services", "networks", "volumes"}
 
-var serviceName = regexp.MustCompile(`^[a-zA-Z0-9._-]+$`)
+// isServiceName tells whether a text has only letters, digits, ".", "_" and "-".
+func isServiceName(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '.' && r != '_' && r != '-'
+	})
+}
 
 // Recognise tells whether a document is in the v1 format: services at the top level, without a version and without
 // the sections of later formats; or with a "version" that is itself a mapping, and so a service of that name.
@@ -101,7 +105,7 @@ func Check(doc map[string]any) []Problem {
 		if skipped(name, doc[name]) {
 			continue
 		}
-		if !serviceName.MatchString(name) {
+		if !isServiceName(name) {
 			problems = append(problems, Problem{Path: []string{name}, Reason: fmt.Sprintf("%q can't be the name of a service", name),
 				Allowed: "letters, digits, \".\", \"_\" and \"-\" are allowed in it"})
 			continue
