@@ -59,7 +59,6 @@ scenarios: ## Run the scenarios only, with bin/berth as it is (RUN=pattern choos
 
 bench: build ## Measure, beside docker compose where that is installed (BENCH_PEERS=folders, BENCH=flags)
 	$(GO) run ./testing/bench -berth bin/berth $(BENCH)
-	$(GO) run ./testing/bench/pull -berth bin/berth
 
 lint: $(LINTBIN) ## Check form: gofmt, go vet, golangci-lint, the layer rules
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not gofmt-ed:"; echo "$$out"; exit 1; }

@@ -11,7 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"time"
 
+	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/images"
+	"github.com/containerd/containerd/v2/core/remotes/docker"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
@@ -29,7 +34,10 @@ type pulled struct {
 
 func pullCourses() []course {
 	return []course{{
-		rows:  []row{{key: "pull", what: "cold pull and unpack of 400 MB in 8 layers, from a registry on loopback", aim: "2.5 s", quick: true}},
+		rows: []row{
+			{key: "pull", what: "cold pull and unpack of 400 MB in 8 layers, from a registry on loopback", aim: "2.5 s", quick: true},
+			{key: "pullclient", what: "... by containerd's own client, through berth's engine", quick: true},
+		},
 		takes: hasEngine, // what pulls is the engine
 		run: func(ctx context.Context, l *lap) error {
 			ref, err := l.pulled.serve(filepath.Join(l.workshop.dir, "pulled"), l.peer.Place().Network)
@@ -39,7 +47,13 @@ func pullCourses() []course {
 			if err := l.file(fmt.Sprintf("services: {app: {image: %q}}\n", ref)); err != nil {
 				return err
 			}
-			return errors.Join(l.time("pull", l.verb(ctx, "pull", "-q")), l.verb(ctx, "down", "--rmi", "all")())
+			if err := errors.Join(l.time("pull", l.verb(ctx, "pull", "-q")), l.verb(ctx, "down", "--rmi", "all")()); err != nil {
+				return err
+			}
+			if l.peer.Socket == "" || !l.wanted["pullclient"] {
+				return nil
+			}
+			return l.pullByClient(ctx)
 		},
 		limit: func(ctx context.Context, l *lap) error {
 			if err := l.pulled.make(filepath.Join(l.workshop.dir, "pulled")); err != nil {
@@ -49,6 +63,30 @@ func pullCourses() []course {
 			return errors.Join(l.time("pull", func() error { return l.pulled.unpack(ctx, to) }), os.RemoveAll(to))
 		},
 	}}
+}
+
+// pullByClient is how fast the library is that pulls and unpacks for others, on the same store. The client has the
+// registry's connections itself, so its registry is in this process's network.
+func (l *lap) pullByClient(ctx context.Context) error {
+	ref, err := l.pulled.serve(filepath.Join(l.workshop.dir, "pulled"), nil)
+	if err != nil {
+		return err
+	}
+	c, err := containerd.New(l.peer.Socket, containerd.WithTimeout(10*time.Second), containerd.WithDefaultNamespace("bench"))
+	if err != nil {
+		return fmt.Errorf("connect to containerd: %w", err)
+	}
+	defer c.Close()
+	ctx = namespaces.WithNamespace(ctx, "bench")
+	hosts := docker.ConfigureDefaultRegistries(docker.WithPlainHTTP(docker.MatchLocalhost))
+	if err := l.time("pullclient", func() error {
+		_, err := c.Pull(ctx, ref, containerd.WithPullUnpack, containerd.WithPullSnapshotter("overlayfs"),
+			containerd.WithResolver(docker.NewResolver(docker.ResolverOptions{Hosts: hosts})))
+		return err
+	}); err != nil {
+		return err
+	}
+	return c.ImageService().Delete(ctx, ref, images.SynchronousDelete())
 }
 
 // make fills a registry's folder, once.

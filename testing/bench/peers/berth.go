@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"berth/engine/client"
 )
 
 // Berth is the program that all this is about, with an engine of its own below dir.
@@ -22,7 +24,7 @@ func Berth(ctx context.Context, program, dir string) (*Peer, error) {
 		return nil, err
 	}
 	// The folders' names are short because they are part of the paths of sockets, which have at most 107 bytes.
-	p := &Peer{Name: "berth", argv: []string{copied}, place: place, env: []string{
+	p := &Peer{Name: "berth", Socket: client.Socket(dir + "/state"), argv: []string{copied}, place: place, env: []string{
 		"HOME=" + dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
 		"BERTH_ROOT=" + dir + "/root", "BERTH_STATE=" + dir + "/state", "BERTH_CONFIG=" + dir + "/config"}}
 	verb := func(args ...string) func(context.Context) error {

@@ -20,6 +20,8 @@ type Peer struct {
 	Load func(ctx context.Context, archive string) error
 	// Start and Stop are the engine's: containers outlive a stop. nil where there is none.
 	Start, Stop func(ctx context.Context) error
+	// Socket is where containerd's clients can talk to the engine, "" if that is not for everybody.
+	Socket string
 	// Shared says that the engine is also another peer's, which stands before it: what is the engine's is measured there.
 	Shared bool
 
