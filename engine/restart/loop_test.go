@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -234,3 +235,42 @@ func sleep(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
+
+// A month of a container that never runs for long: nothing of its past is kept but the numbers that decide.
+func TestAHundredThousandRestartsGrowNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := restart.NewLoop(endless{}, nil)
+		defer l.Close()
+		memory := func() uint64 {
+			runtime.GC()
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return m.HeapAlloc
+		}
+		cycle := func(n int) {
+			for range n {
+				if d := l.Exited("a", always, restart.Exit{Code: 1}); !d.Restart {
+					t.Fatalf("it is given up: %+v", d)
+				}
+				sleep(2 * time.Minute) // longer than the longest pause
+				if l.Pending("a") {
+					t.Fatal("two minutes later it is still to be started")
+				}
+			}
+		}
+		cycle(1000)
+		heap, goroutines := memory(), runtime.NumGoroutine()
+		cycle(100_000)
+		if grown := int64(memory()) - int64(heap); grown > 64<<10 {
+			t.Errorf("100,000 restarts took %d bytes", grown)
+		}
+		if n := runtime.NumGoroutine(); n > goroutines {
+			t.Errorf("%d goroutines became %d", goroutines, n)
+		}
+	})
+}
+
+// endless starts everything at once.
+type endless struct{}
+
+func (endless) Start(context.Context, string) error { return nil }
