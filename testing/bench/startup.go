@@ -41,7 +41,8 @@ func startupCourses() []course {
 		life(100, false, map[string]string{"noop": "60 ms", "mem": "0.3 MiB"}),
 		life(300, false, map[string]string{"mem": "0.3 MiB"}),
 		chainOf(10, "350 ms"),
-		published(30),
+		published(30, true),
+		published(300, false),
 	}
 }
 
@@ -161,14 +162,14 @@ func chainOf(n int, aim string) course {
 }
 
 // published is n services with a port each, and what that takes of memory and processes.
-func published(n int) course {
+func published(n int, quick bool) course {
 	key := func(what string) string { return fmt.Sprintf("ports%s%d", what, n) }
 	return course{
 		rows: []row{
-			{key: key("up"), what: fmt.Sprintf("up -d of %d services with a published port each", n), quick: true},
-			{key: key("down"), what: fmt.Sprintf("down -t 0 of %d services with a published port each", n), quick: true},
-			{key: key("more"), what: fmt.Sprintf("memory per idle container of %d with a published port, beside the engine's without any", n), unit: "MiB", aim: "0.3 MiB", quick: true},
-			{key: key("procs"), what: fmt.Sprintf("processes of the subject's own with %d published ports", n), unit: "processes", quick: true},
+			{key: key("up"), what: fmt.Sprintf("up -d of %d services with a published port each", n), quick: quick},
+			{key: key("down"), what: fmt.Sprintf("down -t 0 of %d services with a published port each", n), quick: quick},
+			{key: key("more"), what: fmt.Sprintf("memory per idle container of %d with a published port, beside the engine's without any", n), unit: "MiB", aim: "0.3 MiB", quick: quick},
+			{key: key("procs"), what: fmt.Sprintf("processes of the subject's own with %d published ports", n), unit: "processes", quick: quick},
 		},
 		run: func(ctx context.Context, l *lap) error {
 			if err := l.file(services(n, `ports: ["20%d:80"]`, "command: [serve, \":80\"]")); err != nil {

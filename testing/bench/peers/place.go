@@ -76,15 +76,15 @@ func (p *Place) Start(cmd *exec.Cmd) error {
 // Close ends what still runs in the place, first kindly, and lets go of it.
 func (p *Place) Close() error {
 	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		for _, pid := range p.processes() {
+		for _, pid := range p.Processes() {
 			_ = syscall.Kill(pid, signal) // it may just have ended
 		}
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end) && len(p.processes()) > 0; {
+		for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && len(p.Processes()) > 0; {
 			time.Sleep(20 * time.Millisecond)
 		}
 	}
 	var errs []error
-	if left := p.processes(); len(left) > 0 {
+	if left := p.Processes(); len(left) > 0 {
 		errs = append(errs, fmt.Errorf("processes that could not be ended: %v", left))
 	}
 	if p.mounts != nil {

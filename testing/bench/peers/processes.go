@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// processes are those in the place's network namespace, but for this one.
-func (p *Place) processes() []int {
+// Processes are those in the place's network namespace, but for this one.
+func (p *Place) Processes() []int {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
 		return nil
@@ -29,7 +29,7 @@ func (p *Place) processes() []int {
 }
 
 // Processes are the peer's own: engine, shims, monitors, proxies; not its containers'.
-func (p *Peer) Processes() []int { return p.place.processes() }
+func (p *Peer) Processes() []int { return p.place.Processes() }
 
 // Memory is the proportional set size of the peer's own processes, in bytes: what several share is counted once.
 func (p *Peer) Memory() (int64, error) {
