@@ -2,11 +2,13 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"berth/engine"
@@ -55,8 +57,17 @@ func open(ctx context.Context, h daemon.Host, rt *runtime.Runtime) (daemon.Engin
 	if err := os.MkdirAll(temp, 0o700); err != nil {
 		return nil, err
 	}
-	if err := os.Setenv("TMPDIR", temp); err != nil {
-		return nil, err
+	settings := map[string]string{
+		"TMPDIR": temp,
+		// The builder would leave out what a step says beyond 2 MiB, or by more than 200 KiB a second. No limit at all would be
+		// no good either: it keeps the output in memory until the build is over, so that RUN yes would take all of it.
+		"BUILDKIT_STEP_LOG_MAX_SIZE":  cmp.Or(os.Getenv("BUILDKIT_STEP_LOG_MAX_SIZE"), strconv.Itoa(64<<20)),
+		"BUILDKIT_STEP_LOG_MAX_SPEED": cmp.Or(os.Getenv("BUILDKIT_STEP_LOG_MAX_SPEED"), "-1"),
+	}
+	for name, value := range settings {
+		if err := os.Setenv(name, value); err != nil {
+			return nil, err
+		}
 	}
 	return engine.Open(ctx, engine.Config{
 		Root: h.Root, State: h.State, ConfigDir: h.Config.Config, Shim: h.Shim, Runc: h.Runc, Daemon: h.Command, Autostarted: h.Idle > 0,

@@ -190,9 +190,10 @@ func (s *toldStep) result(now time.Time) string {
 }
 
 func (s *toldStep) add(line pendingLine, now time.Time) {
-	for i, have := range s.pending {
-		if line.transfer != "" && have.transfer == line.transfer {
-			s.pending[i] = line
+	if line.transfer != "" { // output is not looked at, which may be a million lines
+		at := slices.IndexFunc(s.pending, func(have pendingLine) bool { return have.transfer == line.transfer })
+		if at >= 0 {
+			s.pending[at] = line
 			return
 		}
 	}

@@ -58,15 +58,39 @@ func lineOf(ranges []*pb.Range) int {
 // keptOutput is how much of a step's output an error shows.
 const keptOutput = 8 << 10
 
-// watch hands on what a build says until it is over, which closes done, and remembers it for errors.
+// watch hands on what a build says until it is over, which closes done, and remembers it for errors. BuildKit never waits for
+// progress: it would take one that isn't read for seconds for dead, and say no more.
 func watch(statuses <-chan *client.SolveStatus, progress func(Progress)) (seen *outputs, done <-chan struct{}) {
 	seen = &outputs{}
 	over := make(chan struct{})
+	told := make(chan []*client.SolveStatus)
+	go func() {
+		defer close(told)
+		var waiting []*client.SolveStatus
+		for in := statuses; in != nil || len(waiting) > 0; {
+			out := told
+			if len(waiting) == 0 {
+				out = nil
+			}
+			select {
+			case s, ok := <-in:
+				if !ok {
+					in = nil
+					continue
+				}
+				seen.add(s)
+				if progress != nil {
+					waiting = append(waiting, s)
+				}
+			case out <- waiting:
+				waiting = nil
+			}
+		}
+	}()
 	go func() {
 		defer close(over)
-		for s := range statuses {
-			seen.add(s)
-			if progress != nil {
+		for list := range told {
+			for _, s := range list {
 				progress(progressOf(s))
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -91,9 +92,17 @@ services:
 	}
 
 	s.Step("down --rmi local takes the images that were named by berth, and only those")
-	f.Must("down", "-t", "1", "--rmi", "local")
+	if r := f.Must("--dry-run", "down", "--rmi", "local"); !strings.Contains(r.Stdout, "remove image shop-web ") || strings.Contains(r.Stdout, "shop-worker ") {
+		t.Errorf("a dry run doesn't show which images would go: %s", r)
+	}
+	if r := f.Must("down", "-t", "1", "--rmi", "local"); !strings.Contains(r.Stderr, "Image shop-web Removed") {
+		t.Errorf("nothing is said of the images that went: %s", r)
+	}
 	if got := s.Must("image", "ls").Stdout; strings.Contains(got, "shop-web") || !strings.Contains(got, "shop-worker") {
 		t.Errorf("images after down --rmi local: %s", got)
+	}
+	if r := f.Must("down", "--rmi", "local"); !strings.Contains(r.Stderr, "no resource found") {
+		t.Errorf("a second down had something to remove: %s", r)
 	}
 }
 
@@ -274,5 +283,23 @@ func TestBuilderPrune(t *testing.T) {
 	f.Must("up", "-d", "--no-build")
 	if _, err := os.Stat(filepath.Join(s.Root, "build")); err != nil {
 		t.Error(err)
+	}
+}
+
+// What a step prints arrives whole, also if it is much and comes quickly.
+func TestAStepThatPrintsALot(t *testing.T) {
+	const lines, size = 100_000, 100
+	s := scenario.New(t)
+	f := s.Folder("shop", `services: {web: {build: .}}`,
+		"Dockerfile", "FROM probe\nRUN [\"/probe\", \"flood\", \""+strconv.Itoa(lines)+"\", \""+strconv.Itoa(size)+"\"]\n")
+	r := f.Must("--progress", "plain", "build")
+	got := 0
+	for line := range strings.Lines(r.Stdout + r.Stderr) {
+		if _, text, ok := strings.Cut(strings.TrimRight(line, "\n"), " "); ok && strings.HasPrefix(line, "#") && len(text) >= size {
+			got++
+		}
+	}
+	if got < lines {
+		t.Errorf("of %d lines %d arrived", lines, got)
 	}
 }
