@@ -1,8 +1,6 @@
 package build
 
 import (
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -55,9 +53,6 @@ func lineOf(ranges []*pb.Range) int {
 	return line
 }
 
-// keptOutput is how much of a step's output an error shows.
-const keptOutput = 8 << 10
-
 // watch hands on what a build says until it is over, which closes done, and remembers it for errors. BuildKit never waits for
 // progress: it would take one that isn't read for seconds for dead, and say no more.
 func watch(statuses <-chan *client.SolveStatus, progress func(Progress)) (seen *outputs, done <-chan struct{}) {
@@ -101,36 +96,29 @@ func watch(statuses <-chan *client.SolveStatus, progress func(Progress)) (seen *
 // outputs remembers names and the last output of steps, for errors.
 type outputs struct {
 	names map[string]string
-	last  map[string][]byte
+	last  map[string]*output
 }
 
 func (o *outputs) add(s *client.SolveStatus) {
 	if o.names == nil {
-		o.names, o.last = map[string]string{}, map[string][]byte{}
+		o.names, o.last = map[string]string{}, map[string]*output{}
 	}
 	for _, v := range s.Vertexes {
 		o.names[v.Digest.String()] = v.Name
 	}
 	for _, l := range s.Logs {
 		key := l.Vertex.String()
-		text := append(o.last[key], l.Data...)
-		if len(text) > keptOutput {
-			text = slices.Clone(text[len(text)-keptOutput:])
+		if o.last[key] == nil {
+			o.last[key] = &output{}
 		}
-		o.last[key] = text
+		o.last[key].add(l.Stream, string(l.Data))
 	}
 }
 
 // of gives the last lines of a step's output.
 func (o *outputs) of(step string, lines int) string {
-	text := strings.TrimRight(string(o.last[step]), "\n")
-	for i := len(text) - 1; i >= 0; i-- {
-		if text[i] != '\n' {
-			continue
-		}
-		if lines--; lines == 0 {
-			return text[i+1:]
-		}
+	if out := o.last[step]; out != nil {
+		return out.tail(lines)
 	}
-	return text
+	return ""
 }
