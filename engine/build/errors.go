@@ -106,6 +106,9 @@ var frames = regexp.MustCompile(`failed to solve: |rpc error: code = \w+ desc = 
 // missingPath is how BuildKit says that COPY or ADD found nothing.
 var missingPath = regexp.MustCompile(`failed to calculate checksum of ref \S+: ("[^"]*"): not found`)
 
+// unreachable is how containerd's resolver says that a registry didn't answer.
+var unreachable = regexp.MustCompile(`failed to do request: \w+ "https?://([^/"]+)/[^"]*": `)
+
 // noGit is the reason when BuildKit found no git as it started.
 const noGit = "a Git repository can't be fetched without the program git"
 
@@ -116,6 +119,7 @@ func reasonOf(err error) string {
 		return m[1] + " is not there to be copied"
 	}
 	text = frames.ReplaceAllString(text, "")
+	text = unreachable.ReplaceAllString(text, "registry $1 can't be reached: ")
 	if strings.HasSuffix(text, "no handler for git") || strings.Contains(text, "unknown scheme git:") {
 		return noGit
 	}
@@ -170,6 +174,8 @@ func hintFor(req Request, e *Error) string {
 		return "install git on the host, and start the engine anew: berth engine stop"
 	case strings.Contains(e.Reason, "secret") && strings.Contains(e.Reason, "not found"):
 		return "give it with build.secrets"
+	case strings.Contains(e.Reason, "can't be reached: "):
+		return "check that it runs and that the network lets it through; a mirror can be set in certs.d of the engine's configuration"
 	case strings.HasPrefix(e.Source, "FROM") && strings.HasSuffix(e.Reason, ": not found"):
 		return "check the spelling of name and tag"
 	}
