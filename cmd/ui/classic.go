@@ -150,6 +150,10 @@ func (c *classic) step(s *api.StepEvent) {
 			}
 			return
 		}
+		if s.Verb == "remove" {
+			c.say("Removing image " + name)
+			return
+		}
 		c.pull(&api.PullEvent{Ref: name, Status: s.Status})
 		if s.Status == "error" {
 			c.failure(name, s)

@@ -26,7 +26,7 @@ func Down(p *project.Project, have Observed, pol DownPolicy) (Plan, error) {
 	}
 	steps, err := d.b.steps()
 	d.plan.Steps = steps
-	if len(steps) == 0 && len(d.plan.Notices) == 0 {
+	if len(steps) == 0 && len(d.plan.Notices) == 0 && pol.Images == 0 {
 		d.notice(fmt.Sprintf("no resource found to remove for project %q", projectName(p, have)))
 	}
 	return d.plan, err

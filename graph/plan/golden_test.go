@@ -96,6 +96,7 @@ type policy struct {
 	Disabled                                         []string
 	Timeout                                          *time.Duration
 	Scale                                            map[string]int
+	Images                                           int
 }
 
 func parseInput(t *testing.T, a *archive) input {
@@ -194,7 +195,7 @@ func (in input) verb(t *testing.T, verb string) (plan.Plan, error) {
 	case "pull":
 		return plan.Pull(in.project, in.host, plan.PullPolicy{Services: y.Services, IncludeDeps: y.IncludeDeps, Policy: y.Pull, IgnoreFailures: y.IgnoreFailures, IgnoreBuildable: y.IgnoreBuildable})
 	case "down":
-		return plan.Down(in.project, in.host, plan.DownPolicy{Services: y.Services, RemoveOrphans: y.RemoveOrphans, Volumes: y.Volumes, Timeout: y.Timeout})
+		return plan.Down(in.project, in.host, plan.DownPolicy{Services: y.Services, RemoveOrphans: y.RemoveOrphans, Volumes: y.Volumes, Timeout: y.Timeout, Images: y.Images})
 	case "stop":
 		return plan.Stop(in.project, in.host, plan.StopPolicy{Services: y.Services, Oneoffs: y.Oneoffs, Timeout: y.Timeout})
 	case "start":

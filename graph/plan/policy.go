@@ -36,6 +36,8 @@ type DownPolicy struct {
 	RemoveOrphans bool
 	Volumes       bool
 	Timeout       *time.Duration
+	// Images is how many images the caller removes after the plan.
+	Images int
 }
 
 // StartPolicy is what the user asked of start.
