@@ -232,17 +232,21 @@ func (t *task) elapsed(now time.Time) string {
 func (t *task) line(v view, p palette, width int, margin string) string {
 	id := Ellipsis(t.id, width)
 	id += strings.Repeat(" ", max(width-utf8.RuneCountInString(id), 0))
+	timer := t.elapsed(v.now)
+	fixed := utf8.RuneCountInString(margin) + 2 + utf8.RuneCountInString(id) + 1
+	room := max(v.cols-fixed-utf8.RuneCountInString(timer)-2, 0)
 	middle := t.text
 	if t.state == working && len(t.layers) > 0 {
-		middle = t.bar()
+		bar, numbers := t.bar(), t.numbers()
+		if middle = bar + " " + numbers; v.cols > 0 && utf8.RuneCountInString(middle) > room {
+			middle = numbers // they say more
+		}
 	}
 	if t.details != "" {
 		middle += " " + t.details
 	}
-	timer := t.elapsed(v.now)
-	fixed := utf8.RuneCountInString(margin) + 2 + utf8.RuneCountInString(id) + 1
 	if v.cols > 0 {
-		middle = Ellipsis(middle, max(v.cols-fixed-utf8.RuneCountInString(timer)-2, 0))
+		middle = Ellipsis(middle, room)
 	}
 	gap := " "
 	if v.cols > 0 {
@@ -251,7 +255,7 @@ func (t *task) line(v view, p palette, width int, margin string) string {
 	return margin + t.mark(v, p) + " " + id + " " + t.paint(p)(middle) + gap + p.timer(timer)
 }
 
-// bar is "[⣿⣷⠀] 12.1MB / 40MB  5.2MB/s  6s left".
+// bar is "[⣿⣷⠀]", a sign for each layer.
 func (t *task) bar() string {
 	var s strings.Builder
 	s.WriteString("[")
@@ -266,13 +270,24 @@ func (t *task) bar() string {
 		s.WriteString(fillFrames[fill])
 	}
 	s.WriteString("]")
-	if current, total, known := t.sum(); known {
-		fmt.Fprintf(&s, " %s / %s%s", HumanSize(current), HumanSize(total), t.meter.speed(current, total))
-	} else {
-		s.WriteString(" " + t.text)
-	}
 	return s.String()
 }
+
+// numbers is "12.1MB / 40MB  5.2MB/s  6s left" of all layers, once their sizes are known.
+func (t *task) numbers() string {
+	current, total, known := t.sum()
+	if !known {
+		return t.text
+	}
+	return HumanSize(current) + " / " + HumanSize(total) + t.meter.speed(current, total)
+}
+
+// layerName is how long a layer's name is, and layerNumbers what the rest of its line takes: "Downloading  123.4MB / 123.4MB
+// 123.4MB/s  59m59s left  123.4s" and the margin.
+const (
+	layerName    = len("0123456789ab")
+	layerNumbers = 70
+)
 
 func (t *task) layerLine(v view, p palette, width int) string {
 	shown := *t
@@ -280,5 +295,9 @@ func (t *task) layerLine(v view, p palette, width int) string {
 	if t.state == working && t.total > 0 {
 		shown.text = fmt.Sprintf("%-12s %s / %s", t.text, HumanSize(t.current), HumanSize(t.total)) + t.meter.speed(t.current, t.total)
 	}
-	return shown.line(v, p, max(width-2, len("0123456789ab")), "   ")
+	// Where the terminal is narrow, the column of the images' names goes to the numbers.
+	if width = max(width-2, layerName); v.cols > 0 && v.cols < width+layerNumbers {
+		width = max(layerName, v.cols-layerNumbers)
+	}
+	return shown.line(v, p, width, "   ")
 }

@@ -134,6 +134,23 @@ func same(t *testing.T, s *screen, want string) {
 	}
 }
 
+func TestANarrowTerminalShowsRateAndTimeLeft(t *testing.T) {
+	f, u := newTerminal(80, 20)
+	p := u.Progress(ui.ProgressOptions{Operation: "pull"})
+	image := "registry.example.com/a/long/name:1"
+	p.Event(pulled(image, "sha256:0123456789abcdef", "downloading", 0, 60_000_000))
+	for i := range int64(3) {
+		f.pass(time.Second)
+		p.Event(pulled(image, "sha256:0123456789abcdef", "downloading", (i+1)*10_000_000, 60_000_000))
+	}
+	f.redraw()
+	same(t, f.screen, `[+] pull 0/1
+ ⠋ Image registry.example.com/a/long/name:1 30MB / 60MB  10MB/s  3s left   3.0s
+   ⠋ 0123456789ab Downloading  30MB / 60MB  10MB/s  3s left                3.0s
+`)
+	p.Done(nil)
+}
+
 func TestTheDisplayIsRedrawnInPlace(t *testing.T) {
 	f, u := newTerminal(50, 20)
 	p := u.Progress(ui.ProgressOptions{Operation: "up"})
