@@ -135,16 +135,18 @@ func list(out io.Writer, courses []course) {
 
 // take measures all subjects in turn.
 func (w *workshop) take(ctx context.Context, c course, wanted map[string]bool, runs int, t *table) error {
-	if !slices.ContainsFunc(c.rows, func(r row) bool { return wanted[r.key] }) {
-		return nil
-	}
-	began := time.Now()
+	var keys []string
 	for _, r := range c.rows {
 		if wanted[r.key] {
+			keys = append(keys, r.key)
 			t.begin(r)
 			fmt.Fprintf(os.Stderr, "%s %s\n", r.key, r.what)
 		}
 	}
+	if len(keys) == 0 {
+		return nil
+	}
+	began := time.Now()
 	failed := map[string]bool{}
 	for run := range runs + 1 {
 		for _, s := range w.subjects() {
@@ -160,18 +162,14 @@ func (w *workshop) take(ctx context.Context, c course, wanted map[string]bool, r
 					return err
 				}
 				failed[s.name] = true
-				for _, r := range c.rows {
-					if wanted[r.key] {
-						t.fail(r.key, s.name, err)
-					}
-				}
+				t.fail(s.name, err, keys...)
 				continue
 			}
 			if run > 0 { // the first one finds caches cold
 				t.add(s.name, l)
 			}
 			for key, err := range l.failed {
-				t.fail(key, s.name, err)
+				t.fail(s.name, err, key)
 			}
 		}
 	}

@@ -108,16 +108,22 @@ func (t *table) add(subject string, l *lap) {
 	}
 }
 
-// fail notes that a subject can't do what a row is about; the others go on.
-func (t *table) fail(key, subject string, err error) {
-	r := t.find(key)
-	if f := r.Figures[subject]; f != nil && f.Failed != "" {
+// fail notes that a subject can't do what rows are about; the others go on.
+func (t *table) fail(subject string, err error, keys ...string) {
+	known := true
+	for _, key := range keys {
+		r := t.find(key)
+		if f := r.Figures[subject]; f == nil || f.Failed == "" {
+			known = false
+		}
+		r.Figures[subject] = &figure{Failed: err.Error()}
+	}
+	if known {
 		return
 	}
-	r.Figures[subject] = &figure{Failed: err.Error()}
-	fmt.Fprintf(os.Stderr, "  %s: %s: %v\n", key, subject, err)
+	fmt.Fprintf(os.Stderr, "  %s: %s: %v\n", subject, strings.Join(keys, ","), err)
 	if subject == "berth" {
-		t.errs = append(t.errs, fmt.Errorf("%s: %w", key, err))
+		t.errs = append(t.errs, fmt.Errorf("%s: %w", strings.Join(keys, ","), err))
 	}
 }
 

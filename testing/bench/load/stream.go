@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -43,6 +44,10 @@ func source(args []string) error {
 		return err
 	}
 	c, err := net.DialTimeout("tcp", args[0], 5*time.Second)
+	// A container that was just started may not listen yet.
+	for end := time.Now().Add(5 * time.Second); errors.Is(err, syscall.ECONNREFUSED) && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		c, err = net.DialTimeout("tcp", args[0], 5*time.Second)
+	}
 	if err != nil {
 		return err
 	}
