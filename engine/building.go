@@ -38,6 +38,9 @@ func (e *Engine) Build(ctx context.Context, req *api.BuildRequest, emit func(api
 	if err := v.run(ctx, p); err != nil || !req.Push {
 		return err
 	}
+	for _, name := range unnamedBuilds(v.project, p) {
+		v.emit(api.Event{Kind: api.KindWarning, Text: fmt.Sprintf("service %q is not pushed: the file names no image for it", name)})
+	}
 	return v.pushAll(ctx, builtJobs(v.project, p), &api.PushRequest{Parallel: req.Parallel, DryRun: req.DryRun, Host: req.Host})
 }
 
@@ -55,6 +58,16 @@ func builtJobs(p *project.Project, built plan.Plan) []pushJob {
 		}
 	}
 	return jobs
+}
+
+// unnamedBuilds are the services that a plan builds and builtJobs leaves out.
+func unnamedBuilds(p *project.Project, built plan.Plan) (services []string) {
+	for _, s := range built.Steps {
+		if do, ok := s.Do.(plan.BuildImage); ok && p.Services[do.Service].Image == "" {
+			services = append(services, do.Service)
+		}
+	}
+	return services
 }
 
 // builds says how images are built for a caller, who may want to push them.
@@ -157,6 +170,18 @@ func (e *Engine) BuildPrune(ctx context.Context, req *api.BuildPruneRequest) (*a
 	if err != nil {
 		return nil, err
 	}
+	before, err := e.images.Occupied(ctx)
+	if err != nil {
+		return nil, err
+	}
 	freed, err := e.builder.Prune(ctx, build.PruneOptions{All: req.All, UnusedFor: req.UnusedFor, KeepBytes: req.KeepBytes})
-	return &api.BuildPruneResponse{Reclaimed: freed}, err
+	if err != nil {
+		return nil, err
+	}
+	if err := e.images.Collect(ctx); err != nil {
+		return nil, err
+	}
+	// A layer that the cache gave up and an image holds is still there, so the sizes of the cache's records would say too much.
+	after, err := e.images.Occupied(ctx)
+	return &api.BuildPruneResponse{Reclaimed: freed + max(0, before-after)}, err
 }

@@ -60,7 +60,8 @@ type PruneOptions struct {
 	KeepBytes int64
 }
 
-// Prune gives space of the build cache back and says how much.
+// Prune gives space of the build cache back. It says how much of what no image can hold as well: contexts and cache mounts. Of
+// the layers only the image store knows whether they are gone.
 func (b *Builder) Prune(ctx context.Context, opts PruneOptions) (freed int64, _ error) {
 	if b.empty() {
 		return 0, nil
@@ -79,7 +80,9 @@ func (b *Builder) Prune(ctx context.Context, opts PruneOptions) (freed int64, _ 
 	go func() {
 		defer close(done)
 		for r := range gone {
-			freed += r.Size
+			if r.Mutable {
+				freed += r.Size
+			}
 		}
 	}()
 	err = bk.client.Prune(ctx, gone, prune...)

@@ -38,7 +38,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions, usedBy func(image Ima
 	if err != nil {
 		return Pruned{}, err
 	}
-	before, err := s.occupied(ctx)
+	before, err := s.Occupied(ctx)
 	if err != nil {
 		return Pruned{}, err
 	}
@@ -59,7 +59,7 @@ func (s *Store) Prune(ctx context.Context, o PruneOptions, usedBy func(image Ima
 	if err := s.Collect(ctx); err != nil {
 		return out, err
 	}
-	after, err := s.occupied(ctx)
+	after, err := s.Occupied(ctx)
 	out.Reclaimed = max(0, before-after)
 	return out, err
 }
@@ -144,9 +144,9 @@ func (s *Store) dropIdleLeases(ctx context.Context) error {
 	return nil
 }
 
-// occupied is the space of all blobs and unpacked layers.
-func (s *Store) occupied(ctx context.Context) (int64, error) {
-	disk, err := s.disk(ctx)
+// Occupied is the space of all blobs and unpacked layers.
+func (s *Store) Occupied(ctx context.Context) (int64, error) {
+	disk, err := s.disk(s.within(ctx))
 	if err != nil {
 		return 0, fmt.Errorf("measure images: %w", err)
 	}

@@ -1,6 +1,7 @@
 package scenario_test
 
 import (
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -199,15 +200,17 @@ func TestBuildPush(t *testing.T) {
 	s := scenario.New(t)
 	r := s.Registry()
 	name := r.Addr + "/team/app:1"
-	f := s.Folder("push", `services: {web: {image: "`+name+`", build: ., command: sleep}, plain: {image: probe, command: sleep}}`,
+	f := s.Folder("push", `services: {web: {image: "`+name+`", build: ., command: sleep}, plain: {image: probe, command: sleep}, own: {build: {dockerfile_inline: "FROM probe"}}}`,
 		"Dockerfile", "FROM probe\nENV APP=1\nCOPY Dockerfile /\n")
 	f.Must("build")
-	f.Must("build", "--push")
+	if r := f.Must("build", "--push"); !strings.Contains(r.Stderr, `service "own" is not pushed`) {
+		t.Errorf("nothing is said of what has nowhere to go: %s", r)
+	}
 	if got := manifest(t, r, "team/app", "1"); !strings.Contains(got, "tar+gzip") || strings.Contains(got, "zstd") {
 		t.Errorf("what was pushed has layers that not everything knows: %s", got)
 	}
 	s.Must("image", "rm", name)
-	f.Must("up", "-d", "--no-build")
+	f.Must("up", "-d", "--no-build", "web")
 	if got := strings.TrimSpace(f.Must("exec", "-T", "web", "/probe", "env", "APP").Stdout); got != "1" {
 		t.Errorf("APP is %q in the image that came back", got)
 	}
@@ -275,9 +278,16 @@ func TestBuilderPrune(t *testing.T) {
 	if !strings.Contains(before, "Build Cache") {
 		t.Errorf("no build cache in system df: %s", before)
 	}
+	var shown, given float64
+	if _, err := fmt.Sscanf(strings.TrimSpace(s.Must("system", "df", "--format", `{{if eq .Type "Build Cache"}}{{.Size}}{{end}}`).Stdout), "%fMB", &shown); err != nil {
+		t.Fatalf("the size of the build cache: %v", err)
+	}
 	r := s.Must("builder", "prune", "-a", "-f")
-	if !strings.Contains(r.Stdout, "MB") {
+	if _, err := fmt.Sscanf(r.Stdout, "Total reclaimed space: %fMB", &given); err != nil || given < 8 {
 		t.Errorf("nothing of the big layer was given back: %s", r)
+	}
+	if given < 0.95*shown || given > 1.05*shown {
+		t.Errorf("system df shows %.1f MB, and %.1f MB were given back", shown, given)
 	}
 	f.Must("down", "-t", "1")
 	f.Must("up", "-d", "--no-build")
