@@ -120,7 +120,7 @@ func splitReference(ref string) (repository, tag string) {
 		repository = strings.TrimPrefix(rest, "library/")
 	}
 	switch {
-	case repository == "" || strings.HasPrefix(repository, "sha256") || byDigest && digest == "":
+	case repository == "" || repository == "<none>" || strings.HasPrefix(repository, "sha256") || byDigest && digest == "":
 		return "<none>", "<none>"
 	case tag == "" && byDigest:
 		tag = "<none>"

@@ -329,6 +329,11 @@ mariadb      11        24c523f81c38   3 days ago   141MB
 nginx        latest    54e148c93037   N/A          68MB
 `, "")
 	expect(t, s.run("image", "ls", "-q", "nginx"), 0, "54e148c93037\n", "")
+	nameless := newShell(t, currentFile)
+	nameless.engine.images = []api.Image{{Name: "<none>", ID: "sha256:54e148c930370000", Size: 68000000}}
+	expect(t, nameless.run("image", "ls"), 0, `REPOSITORY   TAG       IMAGE ID       CREATED   SIZE
+<none>       <none>    54e148c93037   N/A       68MB
+`, "")
 
 	l := newShell(t, legacyFile)
 	l.engine.containers = []api.Container{{Name: "wordpress_db_1", Image: "mariadb", ImageID: "sha256:24c523f81c380000"}}
