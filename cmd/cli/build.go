@@ -274,8 +274,8 @@ func (b *building) show(p *ui.ProgressOptions, command string) {
 func (a *app) spool(ctx context.Context, t *target, services []string, host *api.ClientHost, needed bool) (clean func(), err error) {
 	clean = func() {}
 	i := slices.IndexFunc(services, func(name string) bool {
-		b := t.project.Services[name].Build
-		return b != nil && b.Context == "-"
+		svc, _ := t.service(name)
+		return svc.Build != nil && svc.Build.Context == "-"
 	})
 	if i < 0 || a.ui.InTTY() && !needed {
 		return clean, nil
@@ -322,14 +322,23 @@ func builtFrom(svc types.ServiceConfig) []string {
 	return names
 }
 
+// service finds a service, also one that its profile disables: another one may be built from its image.
+func (t *target) service(name string) (types.ServiceConfig, bool) {
+	svc, ok := t.project.Services[name]
+	if !ok {
+		svc, ok = t.project.DisabledServices[name]
+	}
+	return svc, ok
+}
+
 // reach are the services, all of them where none is named, with those that follow from them; sorted.
 func (t *target) reach(services []string, follow func(types.ServiceConfig) []string) []string {
 	if len(services) == 0 {
-		return slices.Sorted(maps.Keys(t.project.Services))
+		services = slices.Sorted(maps.Keys(t.project.Services))
 	}
 	seen := map[string]bool{}
 	for queue := slices.Clone(services); len(queue) > 0; queue = queue[1:] {
-		svc, ok := t.project.Services[queue[0]]
+		svc, ok := t.service(queue[0])
 		if ok && !seen[queue[0]] {
 			seen[queue[0]] = true
 			queue = append(queue, follow(svc)...)

@@ -61,7 +61,8 @@ func runBuildPrint(o buildOptions, u *ui.UI) error {
 		group.Targets = append(group.Targets, b.targets[name])
 	}
 	file.Group["default"] = group
-	for name, svc := range o.target.project.Services {
+	for name := range b.targets {
+		svc, _ := o.target.service(name)
 		if svc.Build == nil {
 			continue
 		}
@@ -80,7 +81,8 @@ func runBuildPrint(o buildOptions, u *ui.UI) error {
 // bakeTargets gives each service a name that bake takes: dots become _, and no two are the same.
 func bakeTargets(p *project.Project) map[string]string {
 	targets, used := map[string]string{}, map[string]bool{}
-	for _, name := range slices.Sorted(maps.Keys(p.Services)) {
+	t := target{project: p}
+	for _, name := range t.reach(slices.Sorted(maps.Keys(p.Services)), builtFrom) {
 		t := strings.ReplaceAll(name, ".", "_")
 		for used[t] {
 			t += "_"
@@ -104,7 +106,7 @@ func (b baking) target(svc types.ServiceConfig) (bakeTarget, error) {
 	}
 	t := bakeTarget{
 		Context: s.Context, Contexts: b.contexts(s), Dockerfile: bakeDockerfile(s), DockerfileInline: plainForBake(s.DockerfileInline),
-		Args: map[string]string{}, Labels: map[string]string{project.LabelProject: p.Name, project.LabelService: svc.Name},
+		Args: map[string]string{}, Labels: map[string]string{},
 		Tags: append(slices.Clone(s.Tags), p.ImageName(svc)), CacheFrom: s.CacheFrom, CacheTo: s.CacheTo, Target: s.Target,
 		Secret: b.secrets(s), Platforms: s.Platforms, Pull: s.Pull || options.Refresh, NoCache: s.NoCache || options.NoCache,
 		Network: s.Network, NoCacheFilter: s.NoCacheFilter, ShmSize: s.ShmSize, Entitlements: slices.Clone(s.Entitlements),
@@ -119,6 +121,7 @@ func (b baking) target(svc types.ServiceConfig) (bakeTarget, error) {
 		t.Args[key] = plainForBake(value)
 	}
 	maps.Copy(t.Labels, s.Labels)
+	t.Labels[project.LabelProject], t.Labels[project.LabelService] = p.Name, svc.Name
 	for host, addresses := range s.ExtraHosts {
 		t.ExtraHosts[host] = strings.Join(addresses, ",")
 	}

@@ -2,6 +2,9 @@ package apply
 
 import (
 	"context"
+	"io"
+
+	"github.com/containerd/errdefs"
 
 	"berth/engine/build"
 	"berth/graph/plan"
@@ -23,6 +26,7 @@ func (s *Session) build(ctx context.Context, do plan.BuildImage) error {
 	if err != nil {
 		return err
 	}
+	defer closeArchive(req)
 	result, err := s.cfg.Builder.Build(ctx, req, s.buildProgress(do))
 	if err == nil && s.Builds.Built != nil {
 		s.Builds.Built(do, result)
@@ -36,6 +40,7 @@ func (s *Session) CheckBuild(ctx context.Context, do plan.BuildImage) ([]build.W
 	if err != nil {
 		return nil, err
 	}
+	defer closeArchive(req)
 	return s.cfg.Builder.Check(ctx, req, s.buildProgress(do))
 }
 
@@ -61,11 +66,22 @@ func (s *Session) request(ctx context.Context, do plan.BuildImage) (build.Reques
 	return req, err
 }
 
-// contexts finds the images of services that a build has as further contexts. The plan had them built before.
+// closeArchive ends the reading of a context that Complete has opened.
+func closeArchive(req build.Request) {
+	if c, ok := req.Archive.(io.Closer); ok {
+		_ = c.Close() // it was read, or is of no use any more
+	}
+}
+
+// contexts finds the images of services that a build has as further contexts. The plan has them built before; where
+// nothing is built, one may be missing.
 func (s *Session) contexts(ctx context.Context, services []string) (map[string]build.Result, error) {
 	all := map[string]build.Result{}
 	for _, name := range services {
 		img, err := s.cfg.Images.Get(ctx, plan.ImageRef(s.Project, name), "")
+		if errdefs.IsNotFound(err) {
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}

@@ -24,6 +24,9 @@ const servicePrefix = types.ServicePrefix
 func FromCompose(p *project.Project, service string) (Request, error) {
 	svc, ok := p.Services[service]
 	if !ok {
+		svc, ok = p.DisabledServices[service] // by its profile, but another one may be built from its image
+	}
+	if !ok {
 		return Request{}, fmt.Errorf("build %q: there is no such service", service)
 	}
 	b := svc.Build

@@ -45,6 +45,14 @@ func TestFromCompose(t *testing.T) {
 			file: "services: {web: {image: 'reg.example:5000/x:1', build: {context: ., tags: [a, 'b:2'], labels: {l: m}}}}",
 			want: `{"Context":"DIR","Dockerfile":"DIR/Dockerfile","Names":["reg.example:5000/x:1","docker.io/library/a:latest","docker.io/library/b:2"],"Labels":{` + own + `,"l":"m"}}`,
 		},
+		"labels don't say otherwise whose the image is": {
+			file: "services: {web: {build: {context: ., labels: {com.docker.compose.project: other}}}}",
+			want: `{"Context":"DIR","Dockerfile":"DIR/Dockerfile","Names":["docker.io/library/shop-web:latest"],"Labels":{` + own + `}}`,
+		},
+		"a service that its profile disables": {
+			file: "services: {web: {profiles: [tools], build: {context: ./web, args: [WHO]}}, app: {image: app}}",
+			want: `{"Context":"DIR/web","Dockerfile":"DIR/web/Dockerfile","Args":{"WHO":"me"},"Names":["docker.io/library/shop-web:latest"],"Labels":{` + own + `}}`,
+		},
 		"a Git repository": {
 			file: "services: {web: {build: {context: 'https://example.com/x.git#main:sub', dockerfile: d/Web}}}",
 			want: `{"Context":"https://example.com/x.git#main:sub","Dockerfile":"d/Web","Names":["docker.io/library/shop-web:latest"],"Labels":{` + own + `}}`,
@@ -93,6 +101,7 @@ func TestFromCompose(t *testing.T) {
 				t.Fatal(err)
 			}
 			want["Service"] = "web"
+			delete(got, "Credentials") // never of a file
 			if !reflect.DeepEqual(got, want) {
 				t.Errorf("got  %v\nwant %v", got, want)
 			}

@@ -200,7 +200,7 @@ func (o *solving) addContexts(req Request, built content.Store) error {
 		case isService:
 			result, ok := req.Built[service]
 			if !ok {
-				return &Error{Reason: fmt.Sprintf("it needs the image of service %q, which was not built", service)}
+				return &Error{Reason: fmt.Sprintf("it needs the image of service %q, which is not built", service), hint: "build that first: berth build " + service}
 			}
 			o.opt.OCIStores = map[string]content.Store{builtStore: built}
 			o.opt.FrontendAttrs[key] = "oci-layout://" + builtStore + "@" + result.Digest.String()
