@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 
 	"berth/engine/api"
 	"berth/engine/apply"
@@ -47,14 +48,19 @@ func (e *Engine) Build(ctx context.Context, req *api.BuildRequest, emit func(api
 // builtJobs are the pushes of what a plan builds. What has no name but berth's own can't be pushed.
 func builtJobs(p *project.Project, built plan.Plan) []pushJob {
 	var jobs []pushJob
+	add := func(ref, service string) {
+		if !slices.ContainsFunc(jobs, func(j pushJob) bool { return j.ref == ref }) {
+			jobs = append(jobs, pushJob{ref, service})
+		}
+	}
 	for _, s := range built.Steps {
 		do, ok := s.Do.(plan.BuildImage)
 		if !ok || p.Services[do.Service].Image == "" {
 			continue
 		}
-		jobs = append(jobs, pushJob{do.Ref, do.Service})
+		add(do.Ref, do.Service)
 		for _, tag := range p.Services[do.Service].Build.Tags {
-			jobs = append(jobs, pushJob{tag, do.Service})
+			add(tag, do.Service)
 		}
 	}
 	return jobs
