@@ -46,7 +46,7 @@ func (e *Engine) containerUsage(ctx context.Context) ([]api.ContainerUsage, erro
 		case err != nil:
 			return nil, err
 		}
-		all = append(all, api.ContainerUsage{Container: e.apiContainer(c), Written: n})
+		all = append(all, api.ContainerUsage{Container: e.apiContainer(c, false), Written: n})
 	}
 	return all, nil
 }

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -123,6 +124,10 @@ func (k *keptProjects) writeLocked(name string, v kept) error {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return err
+	}
+	// An up that changes nothing has nothing to write down, and does not wait for the disk.
+	if old, err := os.ReadFile(k.file(name)); err == nil && bytes.Equal(old, b) {
+		return nil
 	}
 	tmp := k.file(name) + ".new"
 	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)

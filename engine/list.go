@@ -21,27 +21,16 @@ func (e *Engine) Containers(ctx context.Context, req *api.ContainersRequest) (*a
 	if _, err := e.begin(ctx); err != nil {
 		return nil, err
 	}
-	resp := &api.ContainersResponse{}
-	name := req.Name
-	if len(req.Project) > 0 {
-		p, err := project.Decode(req.Project)
-		if err != nil {
-			return nil, err
-		}
-		name, resp.Legacy = p.Name, p.Legacy
-	} else if name != "" {
-		p, _, err := e.kept.Get(name)
-		if err == nil {
-			resp.Kept, resp.Legacy = true, p.Legacy
-		} else if !errdefs.IsNotFound(err) {
-			return nil, err
-		}
+	name, err := selectorName(req.ProjectSelector)
+	if err != nil {
+		return nil, err
 	}
+	resp := &api.ContainersResponse{}
 	for _, c := range e.containers.List(selectContainers(name, req.ProjectSelector)) {
 		if !req.All && !c.Running() {
 			continue
 		}
-		resp.Containers = append(resp.Containers, e.apiContainer(c))
+		resp.Containers = append(resp.Containers, e.apiContainer(c, req.Brief))
 	}
 	slices.SortFunc(resp.Containers, func(a, b api.Container) int { return cmp.Compare(a.Name, b.Name) })
 	return resp, nil
@@ -86,15 +75,19 @@ func (e *Engine) chosen(sel api.ProjectSelector) ([]*container.Container, error)
 	return list, nil
 }
 
-func (e *Engine) apiContainer(c *container.Container) api.Container {
+func (e *Engine) apiContainer(c *container.Container, brief bool) api.Container {
 	st := c.Status()
 	out := api.Container{
 		ID: c.ID, Name: c.Name, Project: c.Project, Service: c.Slot.Service, Number: c.Slot.Number, Oneoff: c.Oneoff,
 		Image: c.Image, ImageID: c.ImageID, Platform: c.Platform, Command: c.Command, Created: c.Created,
 		Started: st.Started, Finished: st.Finished, State: string(st.State), Health: string(st.Health), ExitCode: st.Code,
-		OOMKilled: st.OOM, Restarts: st.Restarts, Error: st.Error, Pid: st.Pid, Labels: c.Labels, TTY: c.TTY, OpenStdin: c.Stdin,
+		OOMKilled: st.OOM, Restarts: st.Restarts, Error: st.Error, Pid: st.Pid, TTY: c.TTY, OpenStdin: c.Stdin,
 		LogDriver: c.LogDriver, Ports: publishers(c, st),
 	}
+	if brief {
+		return out
+	}
+	out.Labels = c.Labels
 	for _, a := range e.networks.Addresses(c.Owner) {
 		n := api.NetworkAddress{Name: a.Network, MAC: a.MAC}
 		if a.IPv4.IsValid() {

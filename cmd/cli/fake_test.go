@@ -142,6 +142,9 @@ func (f *fakeEngine) Containers(_ context.Context, q *api.ContainersRequest) (*a
 	for _, c := range f.containers {
 		live := c.State == "running" || c.State == "paused" || c.State == "restarting"
 		if (q.All || live) && (len(q.Services) == 0 || slices.Contains(q.Services, c.Service)) {
+			if q.Brief {
+				c.Labels, c.Networks, c.Mounts, c.LocalVolumes = nil, nil, nil, 0
+			}
 			r.Containers = append(r.Containers, c)
 		}
 	}

@@ -77,6 +77,7 @@ func runPs(ctx context.Context, o psOptions, e Engine, u *ui.UI) error {
 	classic := o.target.classic() && o.format == ""
 	q := &api.ContainersRequest{ProjectSelector: o.target.byName(o.services), All: o.all || len(o.status) > 0 || classic}
 	q.Oneoffs = o.all
+	q.Brief = o.format == "" || o.quiet || o.names // the table and the lists say nothing of the rest
 	r, err := e.Containers(ctx, q)
 	if err != nil {
 		return err

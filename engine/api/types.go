@@ -223,12 +223,11 @@ type NetworkAddress struct {
 type ContainersRequest struct {
 	ProjectSelector
 	All bool
+	// Brief leaves out labels, networks and mounts, which are most of what there is to say of a container.
+	Brief bool
 }
 type ContainersResponse struct {
 	Containers []Container
-	// Kept: the engine knows the project. Legacy: its file was in the v1 format.
-	Kept   bool
-	Legacy bool
 }
 
 // ProjectInfo is a row of ls.

@@ -52,8 +52,14 @@ func (h Host) Project(ctx context.Context, name string, p *project.Project) (pla
 	if p == nil {
 		return o, nil
 	}
+	type wanted struct{ ref, platform string }
+	seen := map[wanted]bool{}
 	for name, s := range p.Services {
 		ref := plan.ImageRef(p, name)
+		if seen[wanted{ref, s.Platform}] {
+			continue // many services may share one
+		}
+		seen[wanted{ref, s.Platform}] = true
 		img, err := h.Images.Get(ctx, ref, s.Platform)
 		switch {
 		case err == nil:
