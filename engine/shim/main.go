@@ -86,7 +86,7 @@ func initService(ic *plugin.InitContext) (any, error) {
 		return nil, err
 	}
 	// The task service has just made containerd's reaper the one that starts runc; ours stands before it.
-	s.streams.ProcessMonitor, s.streams.process = runc.Monitor, s.first
+	s.streams.ProcessMonitor, s.streams.task = runc.Monitor, s.task
 	runc.Monitor = s.streams
 	end.RegisterCallback(func(context.Context) error {
 		s.resolver.Close()

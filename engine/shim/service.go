@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"sync"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
@@ -38,6 +39,7 @@ type taskState struct {
 	stdout, stderr string  // as the engine gave them
 	output         *output // nil: containerd's own
 	first          firstProcess
+	root           string // where its file system is mounted
 }
 
 // RegisterTTRPC puts the service on the shim's socket.
@@ -49,7 +51,7 @@ func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 // Create makes the container. Names are served in its network namespace before any process of it exists.
 func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
 	s.link.engineIsHere()
-	t := &taskState{stdout: r.Stdout, stderr: r.Stderr}
+	t := &taskState{stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs")}
 	if err := s.admit(r.ID, t); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
@@ -126,14 +128,6 @@ func (s *service) task(id string) *taskState {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.tasks[id]
-}
-
-// first gives the first process of a container.
-func (s *service) first(id string) *firstProcess {
-	if t := s.task(id); t != nil {
-		return &t.first
-	}
-	return nil
 }
 
 // drain returns when the log of a container that has exited is complete.

@@ -30,8 +30,8 @@ type streams struct {
 	runc.ProcessMonitor
 	log    *slog.Logger
 	poller *poller
-	// process gives a container's first process, nil if it isn't known.
-	process func(id string) *firstProcess
+	// task gives what the shim holds for a task, nil for one that it doesn't know.
+	task func(id string) *taskState
 
 	mu      sync.Mutex
 	pending map[string]*output // by container, while runc creates it
@@ -114,6 +114,7 @@ func (s *streams) Start(c *exec.Cmd) (chan runc.Exit, error) {
 		return done(), nil
 	}
 	s.give(c)
+	hurry(c)
 	return s.ProcessMonitor.Start(c)
 }
 
@@ -123,6 +124,7 @@ func (s *streams) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
 		return done(), nil
 	}
 	s.give(c)
+	hurry(c)
 	return s.ProcessMonitor.StartLocked(c)
 }
 
