@@ -123,7 +123,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	e.apply = apply.New(apply.Config{
 		Client: rt.Client, Containers: e.containers, Images: e.images, Builder: e.builder, Networks: e.networks, Volumes: e.volumes,
 		Resolver: e.resolver, Events: e.events, Log: cfg.Log, Host: e.host, State: cfg.State, Shim: cfg.Shim, Daemon: cfg.Daemon,
-		Stopped: cfg.StoppedFile, Version: api.Version,
+		Stopped: cfg.StoppedFile, Version: api.Version, Expect: rt.ExpectTasks,
 	})
 	e.observe = observe.Host{Containers: e.containers, Images: e.images, Networks: e.networks.Networks, Volumes: e.volumes}
 	e.restarts = restart.NewLoop(restarter{e}, e.restarted)

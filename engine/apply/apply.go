@@ -43,6 +43,8 @@ type Config struct {
 	Daemon []string // command line that starts the engine again
 	// Stopped is the file that tells shims not to do so.
 	Stopped string
+	// Expect has a project's shim started before its first container is; the function that comes back ends that.
+	Expect func(project string) (end func(context.Context))
 	// Version goes into the label com.docker.compose.version.
 	Version string
 }
@@ -92,6 +94,9 @@ type Session struct {
 	LetImagesGo func()
 
 	lease func(context.Context) error
+
+	expect sync.Once
+	end    func(context.Context) // of what expect began
 }
 
 func imagesOf(p *project.Project) []string {
@@ -138,6 +143,10 @@ func (a *Applier) EndSessions(ctx context.Context) error {
 
 // Close ends the verb's work.
 func (s *Session) Close(ctx context.Context) error {
+	s.expect.Do(func() {})
+	if s.end != nil {
+		s.end(context.WithoutCancel(ctx))
+	}
 	if s.lease == nil {
 		return nil
 	}
@@ -152,6 +161,7 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	case plan.BuildImage:
 		return s.build(ctx, do)
 	case plan.CreateNetwork:
+		s.expectTasks()
 		return s.createNetwork(ctx, do)
 	case plan.RemoveNetwork:
 		return s.removeNetwork(ctx, do)
@@ -160,6 +170,7 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	case plan.RemoveVolume:
 		return ignoreNotFound(s.cfg.Volumes.Remove(do.Name))
 	case plan.CreateContainer:
+		s.expectTasks()
 		_, err := s.Create(ctx, do)
 		return err
 	case plan.StartContainer:
@@ -178,6 +189,11 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 		return s.wait(ctx, do)
 	}
 	return fmt.Errorf("carry out %T: %w", st.Do, errdefs.ErrNotImplemented)
+}
+
+// expectTasks has the project's shim started beside the first step that leads to a container.
+func (s *Session) expectTasks() {
+	s.expect.Do(func() { s.end = s.cfg.Expect(s.Project.Name) })
 }
 
 // withContainer does f with a container; one that is gone needs nothing done any more.

@@ -55,6 +55,7 @@ type Runtime struct {
 
 	cfg    Config
 	server *server.Server
+	tasks  *tasks.Manager
 	grpc   *grpc.Server // of the socket
 }
 
@@ -96,7 +97,7 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 		},
 		RequiredPlugins: []string{string(plugins.GRPCPlugin) + ".berth"},
 	}
-	registerTasks(cfg, sockets)
+	rt.registerTasks(sockets)
 	var failed error
 	registry.Register(&plugin.Registration{
 		Type: plugins.GRPCPlugin,
@@ -140,7 +141,7 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 }
 
 // registerTasks puts the engine's own runtime of tasks in the place of containerd's.
-func registerTasks(cfg Config, sockets string) {
+func (r *Runtime) registerTasks(sockets string) {
 	registry.Register(&plugin.Registration{
 		Type:     plugins.RuntimePluginV2,
 		ID:       "task",
@@ -151,10 +152,11 @@ func registerTasks(cfg Config, sockets string) {
 			if err != nil {
 				return nil, err
 			}
-			return tasks.Open(ic.Context, tasks.Config{
-				Bundles: ic.Properties[plugins.PropertyStateDir], Shims: filepath.Join(cfg.State, "shims"), Sockets: sockets,
-				Shim: cfg.Shim, Address: cfg.Socket, Events: exchange.(events.Publisher),
+			r.tasks, err = tasks.Open(ic.Context, tasks.Config{
+				Bundles: ic.Properties[plugins.PropertyStateDir], Shims: filepath.Join(r.cfg.State, "shims"), Sockets: sockets,
+				Shim: r.cfg.Shim, Address: r.cfg.Socket, Events: exchange.(events.Publisher),
 			})
+			return r.tasks, err
 		},
 	})
 }
@@ -210,6 +212,12 @@ func (r *Runtime) Close() { r.server.Stop() }
 
 // Shim is the runtime's name in container records: the absolute path of the shim.
 func (r *Runtime) Shim() string { return r.cfg.Shim }
+
+// ExpectTasks has the shim of a group of tasks started while what they need is made; the function that comes back ends
+// the expectation.
+func (r *Runtime) ExpectTasks(group string) (end func(context.Context)) {
+	return r.tasks.Expect(Namespace, group)
+}
 
 // Bundles is the folder below which each task of this runtime has its bundle.
 func (r *Runtime) Bundles() string {

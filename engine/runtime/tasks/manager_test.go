@@ -326,3 +326,19 @@ func TestATaskThatCantBeCreatedLeavesNothing(t *testing.T) {
 	}
 	w.empty()
 }
+
+func TestAnExpectedShimIsThereForTheFirstTaskAndGoesIfNoneComes(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	end := m.Expect("test", "shop")
+	pid := w.create(m, "shop", "c1")
+	end(w.ctx)
+	if again := w.create(m, "shop", "c2"); again != pid {
+		t.Errorf("the second task has shim %d, the first one %d", again, pid)
+	}
+	w.delete(m, "c1", 3)
+	w.delete(m, "c2", 3)
+	w.empty()
+	m.Expect("test", "blog")(w.ctx)
+	w.empty()
+}

@@ -64,6 +64,24 @@ func (m *Manager) acquire(k key) (*shim, error) {
 	return s, s.err
 }
 
+// Expect has a group's shim started, for tasks that are about to come, unless it is there. It stays at least until the
+// function that comes back is called.
+func (m *Manager) Expect(namespace, group string) (release func(context.Context)) {
+	started := make(chan *shim, 1)
+	go func() {
+		s, err := m.acquire(key{namespace, group})
+		if err != nil {
+			s = nil // the first task finds out why
+		}
+		started <- s
+	}()
+	return func(ctx context.Context) {
+		if s := <-started; s != nil {
+			m.release(ctx, s)
+		}
+	}
+}
+
 // forget takes a shim off the books, and says whether that was for this call to do.
 func (m *Manager) forget(s *shim) bool {
 	m.mu.Lock()
