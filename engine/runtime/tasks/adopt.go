@@ -21,6 +21,9 @@ import (
 // starting.
 const adoptTimeout = 5 * time.Second
 
+// adoptAtOnce is how many tasks of a shim are asked for at a time.
+const adoptAtOnce = 8
+
 // Open gives the manager of an engine that starts: it has the tasks that run, and what is left of others is gone.
 func Open(ctx context.Context, cfg Config) (*Manager, error) {
 	m := &Manager{cfg: cfg, clearing: make(chan struct{}, clearAtOnce), tasks: map[key]*Task{}, shims: map[key]*shim{}}
@@ -115,32 +118,41 @@ func (m *Manager) adopt(ctx context.Context, socket string, tasks []*Task) {
 	m.mu.Lock()
 	m.shims[s.key] = s
 	s.users = len(tasks)
-	m.mu.Unlock()
 	for _, t := range tasks {
-		m.adoptTask(namespaces.WithNamespace(ctx, t.key.namespace), t)
+		m.tasks[t.key] = t // if the shim dies meanwhile, they are cleared away
 	}
+	m.mu.Unlock()
+	var wg sync.WaitGroup
+	places := make(chan struct{}, adoptAtOnce)
+	for _, t := range tasks {
+		places <- struct{}{}
+		wg.Go(func() {
+			m.adoptTask(namespaces.WithNamespace(ctx, t.key.namespace), t)
+			<-places
+		})
+	}
+	wg.Wait()
 }
 
-// adoptTask takes over a task that its shim knows. One that has ended is kept until somebody asks for its exit; one that never
-// came to be is removed.
+// adoptTask sees whether a shim knows a task. One that has ended is kept until somebody asks for its exit; one that never
+// came to be is removed. A shim that does not answer in time has its tasks still.
 func (m *Manager) adoptTask(ctx context.Context, t *Task) {
 	resp, err := t.shim.api.Connect(ctx, &taskapi.ConnectRequest{ID: t.key.name})
 	if err == nil {
+		m.mu.Lock()
 		t.pid = resp.TaskPid
-		if t.shim.log == nil {
-			m.adoptLog(t.shim, resp.ShimPid)
-		}
-		_, err = t.Pids(ctx)
+		m.mu.Unlock()
+		t.shim.adopted.Do(func() { m.adoptLog(t.shim, resp.ShimPid) })
+		_, err = t.shim.api.State(ctx, &taskapi.StateRequest{ID: t.key.name})
 	}
-	if err = native(err); errdefs.IsNotFound(err) || err != nil && t.pid == 0 {
-		log.G(ctx).WithError(err).WithField("id", t.key.name).Info("remove a task that its shim doesn't know")
-		m.clear(ctx, t)
-		m.release(ctx, t.shim)
+	if err == nil {
 		return
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.tasks[t.key] = t
+	log.G(ctx).WithError(err).WithField("id", t.key.name).Warn("take over a task")
+	if errdefs.IsNotFound(native(err)) && m.drop(t) {
+		m.clear(ctx, t)
+		m.release(ctx, t.shim)
+	}
 }
 
 // sweepShims removes the folders of shims that are no more.

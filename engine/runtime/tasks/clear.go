@@ -34,7 +34,10 @@ func (m *Manager) clear(ctx context.Context, t *Task) {
 	t.exit = exit
 	close(t.cleared)
 	if exit == nil {
-		exit = &runtime.Exit{Pid: t.pid, Status: unknownStatus, Timestamp: time.Now()}
+		m.mu.Lock()
+		pid := t.pid
+		m.mu.Unlock()
+		exit = &runtime.Exit{Pid: pid, Status: unknownStatus, Timestamp: time.Now()}
 	}
 	at := timestamppb.New(exit.Timestamp)
 	m.publish(ctx, runtime.TaskExitEventTopic, &eventsapi.TaskExit{ContainerID: t.key.name, ID: t.key.name, Pid: exit.Pid, ExitStatus: exit.Status, ExitedAt: at})

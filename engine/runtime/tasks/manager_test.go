@@ -88,8 +88,8 @@ func (f *fake) Connect(_ context.Context, r *taskapi.ConnectRequest) (*taskapi.C
 	return &taskapi.ConnectResponse{ShimPid: uint32(os.Getpid()), TaskPid: uint32(os.Getpid())}, f.known(r.ID)
 }
 
-func (f *fake) Pids(_ context.Context, r *taskapi.PidsRequest) (*taskapi.PidsResponse, error) {
-	return &taskapi.PidsResponse{}, f.known(r.ID)
+func (f *fake) State(_ context.Context, r *taskapi.StateRequest) (*taskapi.StateResponse, error) {
+	return &taskapi.StateResponse{ID: r.ID, Pid: uint32(os.Getpid())}, f.known(r.ID)
 }
 
 func (f *fake) Kill(_ context.Context, r *taskapi.KillRequest) (*emptypb.Empty, error) {

@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"syscall"
 	"time"
 
@@ -36,6 +37,8 @@ type shim struct {
 	api    taskapi.TTRPCTaskService
 	log    io.Closer // nil: nobody reads it
 	dir    string    // of one that another engine has started; else its process's end removes it
+
+	adopted sync.Once
 
 	// Guarded by the Manager's mu.
 	users int  // tasks, and creations that are under way

@@ -42,7 +42,17 @@ func (t *Task) ID() string { return t.key.name }
 func (t *Task) Namespace() string { return t.key.namespace }
 
 // PID is that of the first process.
-func (t *Task) PID(context.Context) (uint32, error) { return t.pid, nil }
+func (t *Task) PID(ctx context.Context) (uint32, error) {
+	if t.pid != 0 {
+		return t.pid, nil
+	}
+	// The shim was too slow when the engine started.
+	resp, err := t.shim.api.Connect(ctx, &taskapi.ConnectRequest{ID: t.key.name})
+	if err != nil {
+		return 0, native(err)
+	}
+	return resp.TaskPid, nil
+}
 
 // State says what the first process does.
 func (t *Task) State(ctx context.Context) (runtime.State, error) { return t.first().State(ctx) }
