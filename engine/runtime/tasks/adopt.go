@@ -104,11 +104,11 @@ func (m *Manager) adopt(ctx context.Context, socket string, tasks []*Task) {
 		t.shim = s
 	}
 	if err := m.connect(s, socket); err != nil {
+		m.dead(s)
 		var wg sync.WaitGroup
 		for _, t := range tasks {
 			m.mu.Lock()
 			m.tasks[t.key] = t
-			s.lost = true
 			m.mu.Unlock()
 			wg.Go(func() { m.clear(namespaces.WithNamespace(ctx, t.key.namespace), t) })
 		}

@@ -307,6 +307,31 @@ func TestTheEndOfTasksIsToldWhenTheirShimDies(t *testing.T) {
 	w.delete(m, "c1", 3)
 }
 
+func TestTasksWhoseShimDiedWithTheEngineAreToldToTheNext(t *testing.T) {
+	w := newWorld(t)
+	for _, id := range []string{"c1", "c2"} {
+		dir := filepath.Join(w.cfg.Bundles, "test", id)
+		if err := errors.Join(os.MkdirAll(dir, 0o700), os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"annotations": {"io.containerd.runc.v2.group": "shop"}}`), 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m := w.open()
+	for _, id := range []string{"c1", "c2"} {
+		task, err := m.Get(w.ctx, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := task.State(w.ctx); !errdefs.IsNotFound(err) {
+			t.Errorf("the state of a task without a shim: %v", err)
+		}
+		w.delete(m, id, 7)
+	}
+	w.empty()
+	w.create(m, "shop", "c1")
+	w.delete(m, "c1", 3)
+	w.empty()
+}
+
 func TestATaskThatCantBeCreatedLeavesNothing(t *testing.T) {
 	w := newWorld(t)
 	m := w.open()

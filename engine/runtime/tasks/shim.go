@@ -240,6 +240,16 @@ func (m *Manager) connect(s *shim, path string) error {
 	return nil
 }
 
+// dead makes a shim of one to which there is no connection: every call says that it is closed.
+func (m *Manager) dead(s *shim) {
+	conn, other := net.Pipe()
+	_ = other.Close()
+	s.lost = true
+	s.client = ttrpc.NewClient(conn)
+	s.api = taskapi.NewTTRPCTaskClient(s.client)
+	_ = s.client.Close()
+}
+
 // disconnected is called when a connection has ended. Unless it was ours to end, the shim has died.
 func (m *Manager) disconnected(s *shim) {
 	if !m.forget(s) {
