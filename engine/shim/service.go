@@ -89,6 +89,7 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 	resp, err := s.TTRPCTaskService.Create(ctx, r)
 	s.streams.created(t.output)
 	if err != nil {
+		removeGroups(spec.Linux.CgroupsPath)
 		return nil, err
 	}
 	t.first.open(resp.Pid, spec.ownPIDs())

@@ -11,7 +11,8 @@ import (
 type bundleSpec struct {
 	Annotations map[string]string `json:"annotations"`
 	Linux       struct {
-		Namespaces []struct {
+		CgroupsPath string `json:"cgroupsPath"`
+		Namespaces  []struct {
 			Type string `json:"type"`
 			Path string `json:"path"`
 		} `json:"namespaces"`
