@@ -143,14 +143,16 @@ func (a *Applier) EndSessions(ctx context.Context) error {
 
 // Close ends the verb's work.
 func (s *Session) Close(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
+	var err error
+	if s.lease != nil {
+		err = s.lease(ctx)
+	}
 	s.expect.Do(func() {})
 	if s.end != nil {
-		s.end(context.WithoutCancel(ctx))
+		s.end(ctx)
 	}
-	if s.lease == nil {
-		return nil
-	}
-	return s.lease(context.WithoutCancel(ctx))
+	return err
 }
 
 // Do carries out one step.
