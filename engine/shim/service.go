@@ -31,6 +31,7 @@ type service struct {
 	mu      sync.Mutex
 	tasks   map[string]*taskState // by container; from before its creation until after its deletion
 	leaving bool                  // somebody looks out for the moment to end
+	asked   bool                  // the engine has asked for the end, and made no task since
 	left    bool                  // no more tasks are taken
 }
 
@@ -110,6 +111,7 @@ func (s *service) admit(id string, t *taskState) error {
 		return fmt.Errorf("create task %q: %w", id, errdefs.ErrAlreadyExists)
 	}
 	s.tasks[id] = t
+	s.asked = false
 	return nil
 }
 
@@ -118,9 +120,12 @@ func (s *service) dismiss(id string, t *taskState) {
 	t.first.close()
 	s.mu.Lock()
 	delete(s.tasks, id)
-	none := len(s.tasks) == 0
+	none, asked := len(s.tasks) == 0, s.asked
 	s.mu.Unlock()
-	if none {
+	switch {
+	case none && asked: // what was asked for while a task was being made that has come to nothing
+		go s.leave()
+	case none:
 		go s.leaveIfUnused()
 	}
 }
@@ -207,6 +212,9 @@ func (s *service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskap
 // Shutdown ends the shim as soon as nobody needs it.
 func (s *service) Shutdown(context.Context, *taskapi.ShutdownRequest) (*emptypb.Empty, error) {
 	s.link.engineIsHere()
+	s.mu.Lock()
+	s.asked = true
+	s.mu.Unlock()
 	go s.leave()
 	return &emptypb.Empty{}, nil
 }
