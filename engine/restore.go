@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 
 	"github.com/containerd/containerd/v2/pkg/namespaces"
+	"github.com/containerd/errdefs"
 
 	"berth/engine/api"
 	"berth/engine/container"
@@ -15,6 +17,7 @@ import (
 	"berth/engine/health"
 	"berth/engine/restart"
 	"berth/engine/runtime"
+	"berth/engine/spec/hostfacts"
 	"berth/graph/plan"
 	"berth/netplan/cni"
 )
@@ -72,7 +75,25 @@ func (e *Engine) clear(ctx context.Context) error {
 	if err := e.networks.Restore(ctx, e.live()); err != nil {
 		errs = append(errs, fmt.Errorf("restore the networks: %w", err))
 	}
-	errs = append(errs, e.apply.ReleaseBridge(ctx), e.resolver.Restore(ctx))
+	errs = append(errs, e.apply.ReleaseBridge(ctx), e.resolver.Restore(ctx), e.clearGroups(ctx))
+	return errors.Join(errs...)
+}
+
+// clearGroups removes the control groups of containers that are no more: a runtime that was killed while it made one had
+// not written down yet that there is one.
+func (e *Engine) clearGroups(ctx context.Context) error {
+	names, err := hostfacts.GroupsBelow(e.host.CgroupParent)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, groupTimeout)
+	defer cancel()
+	var errs []error
+	for _, name := range names {
+		if _, err := e.containers.Get(name); errdefs.IsNotFound(err) {
+			errs = append(errs, hostfacts.RemoveGroup(ctx, path.Join(e.host.CgroupParent, name)))
+		}
+	}
 	return errors.Join(errs...)
 }
 

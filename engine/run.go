@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/compose-spec/compose-go/v2/format"
 	"github.com/compose-spec/compose-go/v2/types"
@@ -217,8 +218,18 @@ func (e *Engine) attach(ctx context.Context, stream api.Stream, out *sender, c *
 		return ctx.Err()
 	}
 	code := c.Status().Code
+	if c.AutoRemove {
+		// Who gets the exit code may look at once for what is left. A removal that fails is told in the log.
+		select {
+		case <-e.removed(ctx, c):
+		case <-time.After(removalPatience):
+		}
+	}
 	return out.send(&api.Frame{Exit: &code})
 }
+
+// removalPatience is how long the end of run --rm waits for its container to be gone.
+const removalPatience = 10 * time.Second
 
 // sendOutput turns log entries back into the bytes that the process wrote.
 func sendOutput(out *sender, batch []byte) error {

@@ -31,8 +31,8 @@ func (s *Scenario) HitEngine() {
 	})
 }
 
-// Reboot is a power loss and a start of the host: all processes of the engine and its containers are killed at once, mounts
-// and run-time state are gone, and the network is a fresh one. Root, with what was written, is as it was.
+// Reboot is a power loss and a start of the host: all processes of the engine and its containers are killed at once, mounts,
+// control groups and run-time state are gone, and the network is a fresh one. Root, with what was written, is as it was.
 func (s *Scenario) Reboot() {
 	s.Helper()
 	// The engine first: it would bring back what is killed before it.
@@ -47,6 +47,7 @@ func (s *Scenario) Reboot() {
 		return nil
 	})
 	s.unmountAll()
+	s.Eventually("the control groups are gone", func() error { return host.RemoveGroups(s.scope()) })
 	if err := os.RemoveAll(s.State); err != nil {
 		s.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,18 +18,12 @@ import (
 // groupAgain is the wait before another attempt to remove a group whose processes are about to end.
 const groupAgain = 10 * time.Millisecond
 
-// RemoveGroup removes a control group ("/berth/x"), in each hierarchy, and kills what is in it. One that is not there is no
-// error; one with groups below it is, when ctx ends.
+// RemoveGroup removes a control group ("/berth/x") with those below it, in each hierarchy, and kills what is in them. One that
+// is not there is no error.
 func RemoveGroup(ctx context.Context, group string) error {
-	has, err := cgroup()
+	dirs, err := groupDirs(group)
 	if err != nil {
 		return fmt.Errorf("remove control group %s: %w", group, err)
-	}
-	dirs := []string{cgroupRoot + group}
-	if !has.V2 {
-		if dirs, err = filepath.Glob(cgroupRoot + "/*" + group); err != nil { // one for each controller
-			return fmt.Errorf("remove control group %s: %w", group, err)
-		}
 	}
 	var errs []error
 	for _, dir := range dirs {
@@ -39,7 +34,61 @@ func RemoveGroup(ctx context.Context, group string) error {
 	return errors.Join(errs...)
 }
 
+// GroupsBelow names the groups directly below a control group, in whatever hierarchy.
+func GroupsBelow(group string) ([]string, error) {
+	dirs, err := groupDirs(group)
+	if err != nil {
+		return nil, fmt.Errorf("list control groups: %w", err)
+	}
+	var names []string
+	for _, dir := range dirs {
+		below, err := subfolders(dir)
+		if err != nil {
+			return nil, fmt.Errorf("list control groups: %w", err)
+		}
+		names = append(names, below...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// groupDirs are the folders that a group has or would have.
+func groupDirs(group string) ([]string, error) {
+	has, err := cgroup()
+	if err != nil {
+		return nil, err
+	}
+	if has.V2 {
+		return []string{cgroupRoot + group}, nil
+	}
+	return filepath.Glob(cgroupRoot + "/*" + group) // one for each controller
+}
+
+// subfolders are the names of the folders in a folder, none if it isn't there.
+func subfolders(dir string) ([]string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	var names []string
+	for _, e := range entries {
+		if e.IsDir() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, nil
+}
+
 func removeGroup(ctx context.Context, dir string) error {
+	below, err := subfolders(dir)
+	if err != nil {
+		return err
+	}
+	for _, name := range below {
+		if err := removeGroup(ctx, filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
 	for {
 		err := os.Remove(dir)
 		switch {

@@ -2,9 +2,12 @@ package hostfacts_test
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -56,7 +59,7 @@ func TestAGroupIsRemovedWithWhatIsInIt(t *testing.T) {
 	}
 }
 
-func TestAGroupThatHoldsOthersStays(t *testing.T) {
+func TestAGroupIsRemovedWithThoseBelowIt(t *testing.T) {
 	host.Require(t, host.Root)
 	h, err := hostfacts.Read("/berth")
 	if err != nil {
@@ -67,17 +70,19 @@ func TestAGroupThatHoldsOthersStays(t *testing.T) {
 	if !h.Cgroup.V2 {
 		dir = "/sys/fs/cgroup/pids" + group
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "below"), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(dir, "below", "deeper"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	if err := hostfacts.RemoveGroup(ctx, group); err == nil {
-		t.Error("it is said to be removed")
+	if names, err := hostfacts.GroupsBelow(group); err != nil || !slices.Equal(names, []string{"below"}) {
+		t.Errorf("below it are %q, %v", names, err)
 	}
-	for _, d := range []string{filepath.Join(dir, "below"), dir} {
-		if err := os.Remove(d); err != nil {
-			t.Error(err)
-		}
+	if err := hostfacts.RemoveGroup(t.Context(), group); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%s is there yet: %v", dir, err)
+	}
+	if names, err := hostfacts.GroupsBelow(group); err != nil || len(names) > 0 {
+		t.Errorf("below a group that is gone are %q, %v", names, err)
 	}
 }
