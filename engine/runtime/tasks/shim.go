@@ -141,8 +141,8 @@ func (m *Manager) start(s *shim) error {
 	path := m.socket(s.key)
 	l, err := net.Listen("unix", path)
 	if errors.Is(err, syscall.EADDRINUSE) {
-		if answers(path) {
-			return m.connect(s, path)
+		if m.join(s, path) {
+			return nil
 		}
 		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
@@ -167,18 +167,29 @@ func (m *Manager) start(s *shim) error {
 	return nil
 }
 
-// answers says whether there is a shim behind a socket; one that is just dying may still take connections.
-func answers(path string) bool {
-	conn, err := net.DialTimeout("unix", path, dialTimeout)
+// join connects to the shim behind a socket, if there is one: what is just dying may still take connections. A shim that is
+// about to leave stays for this connection, but might have gone before another one.
+func (m *Manager) join(s *shim, path string) bool {
+	answers := make(chan bool, 1)
+	c, err := dial(path, func() {
+		if <-answers {
+			m.disconnected(s)
+		}
+	})
 	if err != nil {
 		return false
 	}
-	c := ttrpc.NewClient(conn)
-	defer c.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 	defer cancel()
-	_, err = taskapi.NewTTRPCTaskClient(c).Connect(ctx, &taskapi.ConnectRequest{})
-	return !closed(err) && ctx.Err() == nil
+	api := taskapi.NewTTRPCTaskClient(c)
+	if _, err := api.Connect(ctx, &taskapi.ConnectRequest{}); closed(err) || ctx.Err() != nil {
+		answers <- false
+		_ = c.Close()
+		return false
+	}
+	s.client, s.api = c, api
+	answers <- true
+	return true
 }
 
 // spawn starts the process that serves a socket. It has a folder to be in, where it finds the pipe for its log, and a session
@@ -231,13 +242,20 @@ func (s *shim) readLog(dir string) error {
 
 // connect connects to the shim behind a socket.
 func (m *Manager) connect(s *shim, path string) error {
-	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	c, err := dial(path, func() { m.disconnected(s) })
 	if err != nil {
 		return err
 	}
-	s.client = ttrpc.NewClient(conn, ttrpc.WithOnClose(func() { m.disconnected(s) }))
-	s.api = taskapi.NewTTRPCTaskClient(s.client)
+	s.client, s.api = c, taskapi.NewTTRPCTaskClient(c)
 	return nil
+}
+
+func dial(path string, ended func()) (*ttrpc.Client, error) {
+	conn, err := net.DialTimeout("unix", path, dialTimeout)
+	if err != nil {
+		return nil, err
+	}
+	return ttrpc.NewClient(conn, ttrpc.WithOnClose(ended)), nil
 }
 
 // dead makes a shim of one to which there is no connection: every call says that it is closed.
