@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/version"
 	runc "github.com/containerd/go-runc"
+	containerdlog "github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 
@@ -71,8 +72,9 @@ func initService(ic *plugin.InitContext) (any, error) {
 		return nil, err
 	}
 	end := i.(shutdown.Service)
-	// Standard error is the pipe on which containerd collects a shim's log.
-	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	out := openLog()
+	containerdlog.L.Logger.SetOutput(out)
+	log := slog.New(slog.NewTextHandler(out, nil))
 	s := &service{
 		log:      log,
 		streams:  newStreams(log),

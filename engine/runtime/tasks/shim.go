@@ -210,10 +210,16 @@ func (m *Manager) spawn(s *shim, socket *net.UnixListener) (err error) {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	defer f.Close()
+	// The shim has its log's pipe open for itself: an engine that is killed now leaves it with a pipe that nobody reads.
+	logPipe, err := os.OpenFile(filepath.Join(dir, "log"), os.O_RDWR, 0)
+	if err != nil {
+		return errors.Join(err, os.RemoveAll(dir))
+	}
+	defer logPipe.Close()
 	cmd := exec.Command(m.cfg.Shim, "-namespace", s.key.namespace, "-id", filepath.Base(socket.Addr().String()), "-address", m.cfg.Address)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), "GOMAXPROCS=4", "NAMESPACE="+s.key.namespace, "GRPC_ADDRESS="+m.cfg.Address, "TTRPC_ADDRESS="+m.cfg.Address+".ttrpc")
-	cmd.ExtraFiles = []*os.File{f}
+	cmd.ExtraFiles = []*os.File{f, logPipe}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return errors.Join(err, s.log.Close(), os.RemoveAll(dir))
