@@ -276,7 +276,12 @@ func (a *Applier) Remove(ctx context.Context, c *container.Container, force, rem
 		return err
 	}
 	// The record goes last but for the network, which is cleared by the records when an engine starts: whoever is killed in
-	// between leaves a container that can be removed again.
+	// between leaves a container that can be removed again. Without its volumes it can't be started any more.
+	if removeVolumes && len(anonymous(c)) > 0 {
+		if err := a.cfg.Containers.Update(c, func(st *container.Status) { st.State = plan.Dead }); err != nil {
+			return fmt.Errorf("remove container %q: %w", c.Name, err)
+		}
+	}
 	if err := errors.Join(unmountShm(c), a.removeSecrets(c), a.releaseVolumes(c, removeVolumes)); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
