@@ -81,6 +81,9 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 	if err := os.MkdirAll(cfg.Root, 0o711); err != nil {
 		return nil, err
 	}
+	if err := clearTrials(cfg.Root); err != nil {
+		return nil, err
+	}
 	if overlayutils.Supported(cfg.Root) != nil {
 		rt.Snapshotter = "native"
 	}
@@ -236,4 +239,24 @@ func socketDir(state string) (string, error) {
 		return "", fmt.Errorf("use %s as state folder: its name is too long for sockets by %d bytes", strings.TrimSuffix(state, "/containerd"), len(dir)-maxSocketDir)
 	}
 	return dir, os.MkdirAll(dir, 0o711)
+}
+
+// clearTrials takes away the overlay mounts by which containerd tries the file system, where an engine was killed during
+// that.
+func clearTrials(root string) error {
+	for _, pattern := range []string{"multiple-lowerdir-check*", "userxattr-check*", "*/multiple-lowerdir-check*", "*/userxattr-check*"} {
+		dirs, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			return err
+		}
+		for _, dir := range dirs {
+			if err := mount.UnmountRecursive(dir, 0); err != nil {
+				return fmt.Errorf("clear away a trial of overlayfs: %w", err)
+			}
+			if err := os.RemoveAll(dir); err != nil {
+				return fmt.Errorf("clear away a trial of overlayfs: %w", err)
+			}
+		}
+	}
+	return nil
 }
