@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,7 +51,7 @@ func TestEngineKilledAtRandom(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	r := rand.New(rand.NewPCG(seed, seed))
 	s.Step(fmt.Sprintf("verbs and moments are those of seed %d", seed))
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(killingTime(t)); time.Now().Before(end); {
 		verb := verbs[r.IntN(len(verbs))]
 		limit := max(takes[verb[0]], takes["up"]/2)
 		delay := time.Duration(r.Int64N(int64(limit)))
@@ -77,6 +78,20 @@ func TestEngineKilledAtRandom(t *testing.T) {
 	for _, dir := range []string{"containers", "projects", "networks/network/owners"} {
 		empty(t, filepath.Join(s.Root, dir))
 	}
+}
+
+// killingTime is how long the engine is killed over and over: BERTH_KILLING ("10m" to search), or some seconds.
+func killingTime(t *testing.T) time.Duration {
+	t.Helper()
+	text := os.Getenv("BERTH_KILLING")
+	if text == "" {
+		return 10 * time.Second
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatalf("BERTH_KILLING: %v", err)
+	}
+	return d
 }
 
 // checkRandom wants all of the project to be there, and whole.
