@@ -100,7 +100,8 @@ func dial(ctx context.Context, state string, first net.Conn) (*grpc.ClientConn, 
 		switch s {
 		case connectivity.Ready:
 			return conn, nil
-		case connectivity.TransientFailure, connectivity.Shutdown:
+		case connectivity.TransientFailure, connectivity.Shutdown, connectivity.Idle:
+			// Idle, after Connect, is one that was ready and has ended before we looked. It would stay so for ever.
 			return nil, conn.Close()
 		}
 		if !conn.WaitForStateChange(ctx, s) {
