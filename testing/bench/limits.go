@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"strconv"
 
+	"github.com/containerd/containerd/v2/contrib/seccomp"
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sync/errgroup"
@@ -24,15 +25,17 @@ import (
 // bare is what nobody can do without: a runtime over ready bundles, a program's start, a link, a mount.
 type bare struct {
 	dir     string
+	run     string // of what docker and berth keep in /run, on a file system of that kind
 	runtime string // crun if it is there, else runc
+	guarded bool   // containers get the guards that berth's and docker's have by default, else what a runtime's own example has
 	runc    string
 	version string
 	place   *peers.Place
-	nothing func(ctx context.Context) func() error // starts a static program, and waits for it
+	load    string // a static program
 }
 
-func openBare(ctx context.Context, folders []string, dir string) (*bare, error) {
-	b := &bare{dir: filepath.Join(dir, "bare"), runc: peers.Lookup(append(folders, "bin/parts"), "runc")}
+func openBare(ctx context.Context, folders []string, dir, run string) (*bare, error) {
+	b := &bare{dir: filepath.Join(dir, "bare"), run: filepath.Join(run, "bare"), runc: peers.Lookup(append(folders, "bin/parts"), "runc")}
 	b.runtime = peers.Lookup(folders, "crun")
 	if b.runtime == "" {
 		b.runtime = b.runc
@@ -50,11 +53,17 @@ func openBare(ctx context.Context, folders []string, dir string) (*bare, error) 
 	if b.place, err = peers.NewPlace("/sys/fs/cgroup/unified"); err != nil {
 		return nil, err
 	}
-	load := filepath.Join(dir, "rootfs/load")
-	b.nothing = func(ctx context.Context) func() error {
-		return func() error { return exec.CommandContext(ctx, load, "nothing").Run() }
-	}
+	b.load = filepath.Join(dir, "rootfs/load")
 	return b, nil
+}
+
+func (b *bare) command(ctx context.Context, args ...string) *exec.Cmd {
+	return exec.CommandContext(ctx, b.load, args...)
+}
+
+// nothing starts a static program, and waits for it.
+func (b *bare) nothing(ctx context.Context) func() error {
+	return func() error { return b.command(ctx, "nothing").Run() }
 }
 
 // close removes what containers left: a runtime keeps the folders above its control groups.
@@ -86,10 +95,7 @@ func (b *bare) containers(ctx context.Context, n int) (run, remove func() error)
 
 // container gives what runs and what removes one.
 func (b *bare) container(ctx context.Context, i int) (run, remove func() error) {
-	return b.containerOf(ctx, b.runtime, i)
-}
-
-func (b *bare) containerOf(ctx context.Context, program string, i int) (run, remove func() error) {
+	program := b.runtime
 	id := b.group() + "-" + strconv.Itoa(i)
 	bundle, err := b.bundle(i)
 	command := func(args ...string) error {
@@ -102,7 +108,7 @@ func (b *bare) containerOf(ctx context.Context, program string, i int) (run, rem
 			return err
 		}
 		defer log.Close()
-		cmd := exec.CommandContext(ctx, program, append([]string{"--root", filepath.Join(b.dir, "run-"+filepath.Base(program))}, args...)...)
+		cmd := exec.CommandContext(ctx, program, append([]string{"--root", filepath.Join(b.run, filepath.Base(program))}, args...)...)
 		cmd.Stdout, cmd.Stderr = log, log
 		if err = b.place.Start(cmd); err == nil {
 			err = cmd.Wait()
@@ -146,11 +152,32 @@ func (b *bare) bundle(i int) (string, error) {
 			ReadonlyPaths: []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"},
 		},
 	}
+	if b.guarded {
+		guard(&s)
+	}
 	text, err := json.Marshal(s)
 	if err != nil {
 		return "", err
 	}
 	return folder, os.WriteFile(filepath.Join(folder, "config.json"), text, 0o644)
+}
+
+// guard adds what containers of berth's and docker's have by default and a runtime's own example has not. It costs a runtime
+// about as much as all the rest.
+func guard(s *specs.Spec) {
+	s.Linux.Seccomp = seccomp.DefaultProfile(s)
+	s.Linux.MaskedPaths = append(s.Linux.MaskedPaths, "/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/latency_stats", "/proc/sched_debug",
+		"/proc/scsi", "/proc/timer_stats", "/sys/devices/virtual/powercap")
+	s.Linux.Sysctl = map[string]string{"net.ipv4.ip_unprivileged_port_start": "0", "net.ipv4.ping_group_range": "0 2147483647"}
+	s.Mounts = append(s.Mounts,
+		specs.Mount{Destination: "/sys/fs/cgroup", Type: "cgroup", Source: "cgroup", Options: []string{"nosuid", "noexec", "nodev", "ro"}},
+		specs.Mount{Destination: "/dev/shm", Type: "tmpfs", Source: "shm", Options: []string{"nosuid", "noexec", "nodev", "mode=1777", "size=65536k"}})
+	deny := specs.LinuxDeviceCgroup{Access: "rwm"}
+	s.Linux.Resources = &specs.LinuxResources{Devices: []specs.LinuxDeviceCgroup{deny}}
+	for _, minor := range []int64{3, 5, 8, 9} {
+		major := int64(1)
+		s.Linux.Resources.Devices = append(s.Linux.Resources.Devices, specs.LinuxDeviceCgroup{Allow: true, Type: "c", Major: &major, Minor: &minor, Access: "rwm"})
+	}
 }
 
 func inTurn(all []func() error) error {
@@ -169,8 +196,10 @@ func bareCourses() []course {
 			rows:  []row{{key: "exec", what: "start of a static program, to its end", quick: true}},
 			limit: func(ctx context.Context, l *lap) error { l.look("exec", l.bare.nothing(ctx)); return nil },
 		},
-		bareRuntime("crun", func(b *bare) string { return b.runtime }),
-		bareRuntime("runc", func(b *bare) string { return b.runc }),
+		bareRuntime("crun", func(b *bare) string { return b.runtime }, false),
+		bareRuntime("crun", func(b *bare) string { return b.runtime }, true),
+		bareRuntime("runc", func(b *bare) string { return b.runc }, false),
+		bareRuntime("runc", func(b *bare) string { return b.runc }, true),
 		{
 			rows: []row{
 				{key: "veth", what: "a pair of links, one on a bridge, one in a namespace, with addresses, by netlink", quick: true},
@@ -184,28 +213,30 @@ func bareCourses() []course {
 }
 
 // bareRuntime is one container with nothing else going on, and ten of them, as many at a time as there are processors.
-func bareRuntime(name string, pick func(b *bare) string) course {
-	one, remove, many := name, name+"rm", name+"each"
-	return course{
+func bareRuntime(name string, pick func(b *bare) string, guarded bool) course {
+	key, what := name, name+" run -d"
+	if guarded {
+		key, what = "safe"+name, name+" run -d with the guards of berth's and docker's defaults (seccomp, devices, more mounts)"
+	}
+	remove, many := key+"rm", key+"each"
+	c := course{
 		rows: []row{
-			{key: one, what: name + " run -d, alone", quick: true},
-			{key: remove, what: name + " delete -f, alone", quick: true},
-			{key: many, what: name + " run -d, each of ten, all processors busy", quick: true},
+			{key: key, what: what + ", alone", quick: true},
+			{key: many, what: what + ", each of ten, all processors busy", quick: true},
 		},
 		limit: func(ctx context.Context, l *lap) error {
-			program := pick(l.bare)
-			if filepath.Base(program) != name {
+			b := *l.bare
+			b.runtime, b.guarded = pick(l.bare), guarded
+			if filepath.Base(b.runtime) != name {
 				return nil
 			}
-			run, end := l.bare.containerOf(ctx, program, 0)
-			if err := l.time(one, run); err != nil {
+			run, end := b.container(ctx, 0)
+			if err := l.time(key, run); err != nil {
 				return errors.Join(err, end())
 			}
 			if err := l.time(remove, end); err != nil {
 				return err
 			}
-			b := *l.bare
-			b.runtime = program
 			runs, ends := b.containers(ctx, 10)
 			err := l.time(many, runs)
 			for i := range l.got[many] {
@@ -214,6 +245,10 @@ func bareRuntime(name string, pick func(b *bare) string) course {
 			return errors.Join(err, ends())
 		},
 	}
+	if !guarded {
+		c.rows = append(c.rows, row{key: remove, what: name + " delete -f, alone", quick: true})
+	}
+	return c
 }
 
 // links are made in a namespace, so that nothing of the host's is touched.

@@ -20,6 +20,7 @@ const image = "berth-bench:1"
 // workshop is what all laps share: folders, the image, the peers, the bare runtimes.
 type workshop struct {
 	dir     string
+	run     string // on a file system in memory, as hosts have it at /run
 	peers   []*peers.Peer
 	missing []string // peers that are not measured, and why
 	bare    *bare
@@ -35,6 +36,11 @@ func openWorkshop(ctx context.Context, o options) (w *workshop, err error) {
 	}
 	w = &workshop{dir: dir}
 	w.ends = append(w.ends, func(context.Context) error { return os.RemoveAll(dir) })
+	// Not every host that is measured on has memory at /run, and what it is to the engines there, /dev/shm is everywhere.
+	if w.run, err = os.MkdirTemp("/dev/shm", "b-"); err != nil {
+		return nil, errors.Join(err, w.close(ctx))
+	}
+	w.ends = append(w.ends, func(context.Context) error { return os.RemoveAll(w.run) })
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
@@ -46,17 +52,17 @@ func openWorkshop(ctx context.Context, o options) (w *workshop, err error) {
 		return nil, err
 	}
 	folders := peers.Folders(os.Getenv("BENCH_PEERS"))
-	if w.bare, err = openBare(ctx, folders, dir); err != nil {
+	if w.bare, err = openBare(ctx, folders, dir, w.run); err != nil {
 		return nil, err
 	}
 	w.ends = append(w.ends, w.bare.close, w.pulled.close)
-	berth, err := peers.Berth(ctx, o.berth, dir)
+	berth, err := peers.Berth(ctx, o.berth, dir, w.run)
 	if err != nil {
 		return nil, fmt.Errorf("%w (run make build?)", err)
 	}
 	all := []*peers.Peer{berth}
 	if o.peers != "none" {
-		found, missing := peers.Find(ctx, folders, dir, wantedPeer(o.peers))
+		found, missing := peers.Find(ctx, folders, dir, w.run, wantedPeer(o.peers))
 		all, w.missing = append(all, found...), missing
 	}
 	for _, p := range all {

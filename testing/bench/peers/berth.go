@@ -12,8 +12,8 @@ import (
 	"berth/engine/client"
 )
 
-// Berth is the program that all this is about, with an engine of its own below dir.
-func Berth(ctx context.Context, program, dir string) (*Peer, error) {
+// Berth is the program that all this is about, with an engine of its own: what lasts is below dir, what ends with the host below run.
+func Berth(ctx context.Context, program, dir, run string) (*Peer, error) {
 	// A copy: another build may replace the file while it is measured.
 	copied := filepath.Join(dir, "berth")
 	if err := copyProgram(copied, program); err != nil {
@@ -24,9 +24,9 @@ func Berth(ctx context.Context, program, dir string) (*Peer, error) {
 		return nil, err
 	}
 	// The folders' names are short because they are part of the paths of sockets, which have at most 107 bytes.
-	p := &Peer{Name: "berth", Socket: client.Socket(dir + "/state"), argv: []string{copied}, place: place, env: []string{
+	p := &Peer{Name: "berth", Socket: client.Socket(run + "/state"), argv: []string{copied}, place: place, env: []string{
 		"HOME=" + dir, "PATH=/usr/sbin:/usr/bin:/sbin:/bin",
-		"BERTH_ROOT=" + dir + "/root", "BERTH_STATE=" + dir + "/state", "BERTH_CONFIG=" + dir + "/config"}}
+		"BERTH_ROOT=" + dir + "/root", "BERTH_STATE=" + run + "/state", "BERTH_CONFIG=" + dir + "/config"}}
 	verb := func(args ...string) func(context.Context) error {
 		return func(ctx context.Context) error { return p.Stream(ctx, dir, io.Discard, args...) }
 	}

@@ -19,6 +19,7 @@ import (
 // docker is an engine, dockerd with the containerd that it starts itself, in a place of its own.
 type docker struct {
 	dir, program string
+	run          string
 	env          []string
 	place        *Place
 	group        string
@@ -28,8 +29,8 @@ type docker struct {
 }
 
 // openDocker starts dockerd, and gives a peer for each docker-compose that is there: they share the engine.
-func openDocker(ctx context.Context, folders []string, dir string, wanted func(string) bool) (found []*Peer, err error) {
-	d := &docker{dir: dir, program: Lookup(folders, "dockerd")}
+func openDocker(ctx context.Context, folders []string, dir, run string, wanted func(string) bool) (found []*Peer, err error) {
+	d := &docker{dir: dir, run: run, program: Lookup(folders, "dockerd")}
 	if d.program == "" {
 		return nil, notThere("dockerd")
 	}
@@ -111,7 +112,7 @@ func (d *docker) start(ctx context.Context) error {
 		return err
 	}
 	defer log.Close()
-	cmd := exec.Command(d.program, "--config-file", settings, "--data-root", d.dir+"/data", "--exec-root", d.dir+"/exec",
+	cmd := exec.Command(d.program, "--config-file", settings, "--data-root", d.dir+"/data", "--exec-root", d.run,
 		"--pidfile", d.dir+"/pid", "-H", "unix://"+d.socket(), "--cgroup-parent", "/"+d.group,
 		"--live-restore") // or a stop of the engine stops containers
 	cmd.Env, cmd.Dir = d.env, "/"

@@ -44,20 +44,20 @@ func searchPath(folders []string) string {
 	return "PATH=" + strings.Join(append(folders, "/usr/sbin", "/usr/bin", "/sbin", "/bin"), ":")
 }
 
-// Find starts the peers that are in folders and wanted, each with its data below dir. What is not there, or doesn't start,
+// Find starts the peers that are in folders and wanted, each with its data below dir, and what ends with the host below run. What is not there, or doesn't start,
 // is told in words. The caller closes the peers, even if there is an error.
-func Find(ctx context.Context, folders []string, dir string, wanted func(name string) bool) (found []*Peer, missing []string) {
+func Find(ctx context.Context, folders []string, dir, run string, wanted func(name string) bool) (found []*Peer, missing []string) {
 	miss := func(what string, err error) { missing = append(missing, fmt.Sprintf("%s: %v", what, err)) }
 	for _, family := range []struct {
 		name string
-		open func(ctx context.Context, folders []string, dir string, wanted func(string) bool) ([]*Peer, error)
+		open func(ctx context.Context, folders []string, dir, run string, wanted func(string) bool) ([]*Peer, error)
 	}{{"docker", openDocker}, {"podman", openPodman}} {
 		own := filepath.Join(dir, family.name)
 		if err := os.Mkdir(own, 0o755); err != nil {
 			miss(family.name, err)
 			continue
 		}
-		opened, err := family.open(ctx, folders, own, wanted)
+		opened, err := family.open(ctx, folders, own, filepath.Join(run, family.name), wanted)
 		if err != nil {
 			miss(family.name, err)
 		}

@@ -16,7 +16,7 @@ const podmanGroup = "libpod_parent"
 
 // openPodman gives podman-compose with a podman that keeps all it has below dir. There is no engine: each verb starts podman
 // for each of its steps.
-func openPodman(ctx context.Context, folders []string, dir string, wanted func(string) bool) (found []*Peer, err error) {
+func openPodman(ctx context.Context, folders []string, dir, _ string, wanted func(string) bool) (found []*Peer, err error) {
 	compose, podman := Lookup(folders, "podman-compose"), Lookup(folders, "podman")
 	if compose == "" || podman == "" {
 		return nil, notThere("podman-compose with podman")
