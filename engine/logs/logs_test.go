@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -275,6 +276,33 @@ func TestRotationKeepsTheNewestFiles(t *testing.T) {
 		if want := fmt.Sprintf("out:line %d", 3000-len(got)+i); s != want {
 			t.Fatalf("line %d is %q, want %q", i, s, want)
 		}
+	}
+}
+
+func TestAHundredThousandRotationsGrowNothing(t *testing.T) {
+	dir := t.TempDir()
+	w := openWriter(t, dir, logs.Options{MaxSizeBytes: 1, MaxFiles: 3}) // each write begins a file
+	count := func(path string) int {
+		names, err := os.ReadDir(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(names)
+	}
+	rotate := func(n int) (files, descriptors int, heap uint64) {
+		for range n {
+			write(t, w, logs.Stdout, "x\n")
+		}
+		equal(t, read(t, dir, all), []string{"out:x", "out:x", "out:x"})
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return count(dir), count("/proc/self/fd"), m.HeapAlloc
+	}
+	files, descriptors, heap := rotate(100)
+	filesAfter, descriptorsAfter, heapAfter := rotate(100_000)
+	if filesAfter != files || descriptorsAfter != descriptors || int64(heapAfter)-int64(heap) > 64<<10 {
+		t.Errorf("%d files became %d, %d descriptors %d, %d bytes %d", files, filesAfter, descriptors, descriptorsAfter, heap, heapAfter)
 	}
 }
 
