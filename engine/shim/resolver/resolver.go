@@ -18,7 +18,7 @@ import (
 type Resolver struct {
 	log     *slog.Logger
 	forward *forwarder
-	rooms   sync.Pool
+	poller  poller
 
 	mu        sync.Mutex
 	attached  map[string]*server // by container
@@ -39,6 +39,7 @@ func New(log *slog.Logger) *Resolver {
 	return &Resolver{
 		log:       log,
 		forward:   newForwarder(),
+		poller:    poller{servers: map[int32]*server{}},
 		attached:  map[string]*server{},
 		servers:   map[nsKey]*server{},
 		zoneFiles: map[string]*sharedZone{},
@@ -73,7 +74,7 @@ func (r *Resolver) Attach(container string, p Place) error {
 	r.detach(container)
 	s := r.servers[key]
 	if s == nil {
-		s = &server{key: key, log: r.log, forward: r.forward, rooms: &r.rooms}
+		s = &server{key: key, log: r.log, forward: r.forward, poller: &r.poller}
 		err := s.listen(p)
 		if errors.Is(err, syscall.EADDRINUSE) {
 			// The namespace is another project's container's, and that one's resolver serves it.
@@ -93,7 +94,10 @@ func (r *Resolver) Attach(container string, p Place) error {
 	z.users++
 	s.setClients(append(s.listClients(), client{container: container, netns: p.Netns, path: p.Zone, zone: z.File}))
 	r.attached[container] = s
-	s.start()
+	if err := s.start(); err != nil {
+		r.detach(container)
+		return fmt.Errorf("serve names to container %q: %w", container, err)
+	}
 	return nil
 }
 

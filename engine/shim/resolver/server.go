@@ -8,12 +8,10 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"berth/netplan/dns"
 	"berth/netplan/netns"
@@ -29,9 +27,6 @@ const (
 
 var address = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 11}), 53)
 
-// room for a reply is lent to all servers from one pool, as an idle one needs none.
-type room struct{ b [maxReply]byte }
-
 // server has the sockets in one network namespace. Its goroutines end with close.
 type server struct {
 	clients
@@ -39,12 +34,13 @@ type server struct {
 	log     *slog.Logger
 	forward *forwarder
 
-	udp        *net.UDPConn
+	udp        *socket
+	poller     *poller
+	pollKey    int32 // the poller's, which guards it
 	tcp        *net.TCPListener
 	redirected string // the namespace that has rules of ours
-	once       sync.Once
+	started    bool
 	rotate     atomic.Uint32
-	rooms      *sync.Pool
 	conns      atomic.Int32
 	ctx        context.Context // of the server's life
 	cancel     context.CancelFunc
@@ -76,26 +72,23 @@ func (s *server) openAside() error {
 	if err := s.open(netip.AddrPortFrom(address.Addr(), 0)); err != nil {
 		return err
 	}
-	return redirect(port(s.udp.LocalAddr()), port(s.tcp.Addr()))
-}
-
-func port(a net.Addr) uint16 { return netip.MustParseAddrPort(a.String()).Port() }
-
-// open opens the sockets in the network namespace of the calling thread.
-func (s *server) open(at netip.AddrPort) error {
-	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
-		var err error
-		cerr := c.Control(func(fd uintptr) {
-			// The loopback link may not be up yet.
-			err = unix.SetsockoptInt(int(fd), unix.SOL_IP, unix.IP_FREEBIND, 1)
-		})
-		return errors.Join(cerr, err)
-	}}
-	udp, err := lc.ListenPacket(context.Background(), "udp4", at.String())
+	udp, err := s.udp.port()
 	if err != nil {
 		return err
 	}
-	s.udp = udp.(*net.UDPConn)
+	return redirect(udp, netip.MustParseAddrPort(s.tcp.Addr().String()).Port())
+}
+
+// open opens the sockets in the network namespace of the calling thread.
+func (s *server) open(at netip.AddrPort) (err error) {
+	if s.udp, err = openSocket(at); err != nil {
+		return err
+	}
+	lc := net.ListenConfig{Control: func(_, _ string, c syscall.RawConn) error {
+		var err error
+		cerr := c.Control(func(fd uintptr) { err = freeBind(int(fd)) })
+		return errors.Join(cerr, err)
+	}}
 	tcp, err := lc.Listen(context.Background(), "tcp4", at.String())
 	if err != nil {
 		return err
@@ -104,17 +97,21 @@ func (s *server) open(at netip.AddrPort) error {
 	return nil
 }
 
-func (s *server) start() {
-	s.once.Do(func() {
-		go s.serveUDP()
-		go s.serveTCP()
-	})
+// start serves; it may be repeated.
+func (s *server) start() error {
+	if s.started {
+		return nil
+	}
+	if err := s.poller.add(s); err != nil {
+		return err
+	}
+	s.started = true
+	go s.serveTCP()
+	return nil
 }
 
 func (s *server) closeSockets() {
-	if s.udp != nil {
-		_ = s.udp.Close()
-	}
+	s.udp.close()
 	if s.tcp != nil {
 		_ = s.tcp.Close()
 	}
@@ -122,6 +119,7 @@ func (s *server) closeSockets() {
 
 func (s *server) close() {
 	s.cancel()
+	s.poller.remove(s)
 	s.closeSockets()
 	if s.redirected != "" {
 		// A namespace that is gone has taken its rules with it.
@@ -129,42 +127,42 @@ func (s *server) close() {
 	}
 }
 
-func (s *server) serveUDP() {
-	var buf [maxQuery]byte
-	for {
-		n, from, err := s.udp.ReadFromUDPAddrPort(buf[:])
-		if errors.Is(err, net.ErrClosed) {
-			return
-		}
-		if err != nil {
-			continue // an ICMP error about a reply that nobody waited for
-		}
-		s.answerUDP(buf[:n], from)
+// answerBatch answers the queries that are there, as many as fit; more says that there may be others.
+func (s *server) answerBatch(b *batch) (more bool) {
+	n := s.udp.receive(b)
+	if n == 0 {
+		return false
 	}
+	who, table := s.who()
+	replies := 0
+	for i := range n {
+		if reply := s.answerUDP(b, i, who, table); reply != nil {
+			b.moveReply(replies, i, reply)
+			replies++
+		}
+	}
+	s.udp.send(b, replies)
+	return true
 }
 
-func (s *server) answerUDP(msg []byte, from netip.AddrPort) {
-	r, _ := s.rooms.Get().(*room)
-	if r == nil {
-		r = new(room)
+// answerUDP gives the reply to message i, in its room, or nil if there is none or somebody else is asked for it.
+func (s *server) answerUDP(b *batch, i int, who client, table *dns.Table) []byte {
+	msg, room := b.query(i), b.replies[i][:0]
+	reply, verdict := table.Answer(room, who.container, msg, s.rotate.Add(1), false)
+	switch {
+	case verdict == dns.Reply:
+		return reply
+	case verdict == dns.Drop:
+		return nil
+	case !s.forward.begin():
+		return dns.Fail(room, msg)
 	}
-	defer s.rooms.Put(r)
-	who, table := s.who()
-	reply, verdict := table.Answer(r.b[:0], who.container, msg, s.rotate.Add(1), false)
-	switch verdict {
-	case dns.Reply:
-		_, _ = s.udp.WriteToUDPAddrPort(reply, from)
-	case dns.Forward:
-		q := append([]byte(nil), msg...)
-		if !s.forward.begin() {
-			_, _ = s.udp.WriteToUDPAddrPort(dns.Fail(r.b[:0], q), from)
-			return
-		}
-		go func() {
-			defer s.forward.end()
-			_, _ = s.udp.WriteToUDPAddrPort(s.elsewhere(table, who, q, false), from)
-		}()
-	}
+	q, from := slices.Clone(msg), b.senders[i]
+	go func() {
+		defer s.forward.end()
+		s.udp.reply(s.elsewhere(table, who, q, false), from)
+	}()
+	return nil
 }
 
 // who is the container that queries are answered for, and what is known now.
