@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 )
 
@@ -36,10 +37,14 @@ func AppendLog(dst []byte, e LogEntry) []byte {
 	if e.Partial {
 		flags |= logFlagPartial
 	}
-	dst = append(dst, flags)
-	dst = binary.LittleEndian.AppendUint32(dst, uint32(len(e.Data)))
-	dst = binary.LittleEndian.AppendUint64(dst, uint64(e.Time.UnixNano()))
-	return append(dst, e.Data...)
+	n := len(dst)
+	dst = slices.Grow(dst, logHeadBytes+len(e.Data))[:n+logHeadBytes+len(e.Data)]
+	b := dst[n:]
+	b[0] = flags
+	binary.LittleEndian.PutUint32(b[1:], uint32(len(e.Data)))
+	binary.LittleEndian.PutUint64(b[5:], uint64(e.Time.UnixNano()))
+	copy(b[logHeadBytes:], e.Data)
+	return dst
 }
 
 // NextLog takes the first entry off src; src must not be empty.

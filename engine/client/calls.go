@@ -24,6 +24,11 @@ func call[Q, R any](ctx context.Context, c *Client, name string, q *Q) (*R, erro
 
 // receive sends q and hands every answer to f, until the call ends or f fails.
 func receive[Q, R any](ctx context.Context, c *Client, name string, q *Q, f func(*R) error) error {
+	return receiveInto(ctx, c, name, q, func() *R { return new(R) }, f)
+}
+
+// receiveInto is receive with the answers put where into says.
+func receiveInto[Q, R any](ctx context.Context, c *Client, name string, q *Q, into func() *R, f func(*R) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s, err := c.conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true}, method(name))
@@ -37,7 +42,7 @@ func receive[Q, R any](ctx context.Context, c *Client, name string, q *Q, f func
 		return api.FromStatus(err)
 	}
 	for {
-		r := new(R)
+		r := into()
 		if err := s.RecvMsg(r); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
@@ -99,9 +104,10 @@ func (c *Client) Top(ctx context.Context, q *api.ProjectSelector) (*api.TopRespo
 	return call[api.ProjectSelector, api.TopResponse](ctx, c, "Top", q)
 }
 
-// Logs hands over log lines, merged across containers in the order of time.
+// Logs hands over log lines, merged across containers in the order of time. A batch's data is f's until it returns.
 func (c *Client) Logs(ctx context.Context, q *api.LogsRequest, f func(api.LogBatch) error) error {
-	return receive(ctx, c, "Logs", q, func(b *api.LogBatch) error { return f(*b) })
+	var b api.LogBatch
+	return receiveInto(ctx, c, "Logs", q, func() *api.LogBatch { return &b }, func(b *api.LogBatch) error { return f(*b) })
 }
 
 // Events hands over what happens to containers until ctx ends; ready is called once nothing can be missed any more.

@@ -86,7 +86,7 @@ func dial(ctx context.Context, state string, first net.Conn) (*grpc.ClientConn, 
 			}
 			return (&net.Dialer{}).DialContext(ctx, "unix", Socket(state))
 		}),
-		grpc.WithDefaultCallOptions(grpc.ForceCodec(api.Codec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(api.Codec{}), grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithInitialWindowSize(1<<20), grpc.WithInitialConnWindowSize(4<<20),
 	)
 	if err != nil {
@@ -275,7 +275,7 @@ func awaitReady(ctx context.Context, ready *os.File, cmd *exec.Cmd, cfg Config) 
 		_ = cmd.Wait()
 		if a.text != "" {
 			var e api.Error
-			if api.Codec.Unmarshal(api.Codec{}, []byte(a.text), &e) == nil && e.Message != "" {
+			if api.FromJSON([]byte(a.text), &e) == nil && e.Message != "" {
 				return &e
 			}
 		}

@@ -153,6 +153,27 @@ func (r *cursor) close() {
 	}
 }
 
+// window gives room for what the segment has at present, and a byte more, which stays unused if that was all.
+func (r *cursor) window() ([]byte, error) {
+	st, err := r.f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	n := int(min(readWindow, max(0, st.Size()-r.off)+1))
+	if n > len(r.room) {
+		r.room = make([]byte, max(n, keptRoom))
+	}
+	return r.room[:n], nil
+}
+
+// rest lets go of room that a cursor need not have while there is nothing to read.
+func (r *cursor) rest() {
+	r.buf = nil
+	if len(r.room) > keptRoom {
+		r.room = nil
+	}
+}
+
 // peek shows the next chunk; ok is false where the log ends at present.
 func (r *cursor) peek() (h header, payload []byte, ok bool, err error) {
 	for !r.past {
@@ -209,14 +230,16 @@ func (r *cursor) take(h header, payload []byte) {
 
 // fill reads on so that buf begins with a whole chunk; more is false where there is none at present.
 func (r *cursor) fill() (more bool, err error) {
+	defer func() {
+		if !more {
+			r.rest()
+		}
+	}()
 	if r.f == nil {
 		if r.bounded {
 			return false, nil
 		}
 		return r.first()
-	}
-	if r.room == nil {
-		r.room = make([]byte, readWindow)
 	}
 	// Whether there is a next segment is asked first: if there is, this one has all that it will ever have.
 	next, err := openMarked(segmentPath(r.dir, r.seq+1))
@@ -224,18 +247,24 @@ func (r *cursor) fill() (more bool, err error) {
 		return false, err
 	}
 	for {
-		if r.buf, err = readAt(r.f, r.room, r.off); err != nil || r.align() {
+		var room []byte
+		if room, err = r.window(); err != nil {
 			break
 		}
-		if len(r.buf) < readWindow {
+		if r.buf, err = readAt(r.f, room, r.off); err != nil || r.align() {
+			break
+		}
+		if len(r.buf) < len(room) {
 			if next == nil {
 				return r.gap()
 			}
 			r.advance(next, r.seq+1)
 			return true, nil
 		}
-		// A whole window without a chunk: the disk lost this part.
-		r.off += readWindow - chunkFrame - MaxChunk
+		if len(room) == readWindow {
+			// A whole window without a chunk: the disk lost this part.
+			r.off += readWindow - chunkFrame - MaxChunk
+		}
 	}
 	if next != nil {
 		next.Close()

@@ -54,7 +54,7 @@ func (r *Reader) watcher() (*watch, error) {
 	return r.watch, nil
 }
 
-// Read emits the entries of one log that q selects, in batches for api.NextLog; a batch belongs to emit. An
+// Read emits the entries of one log that q selects, in batches for api.NextLog; a batch is emit's until it returns. An
 // entry is Partial if no newline was written after it so far, so a prompt comes at once. A query that follows
 // ends when done is closed and all was emitted, when q.Until has passed, or with ctx (and its error). A folder
 // that is not there is an empty log.
@@ -136,6 +136,7 @@ type input struct {
 type merge struct {
 	emit   func(int, []byte) error
 	inputs []*input
+	room   []byte // of the last batch
 	wake   chan struct{}
 
 	mu    sync.Mutex
@@ -216,6 +217,7 @@ func (m *merge) run(ctx context.Context, q Query) error {
 		if m.allOver() {
 			return nil
 		}
+		m.room = nil // who waits holds no room
 		select {
 		case <-m.wake:
 		case <-until:
@@ -275,7 +277,7 @@ func (in *input) load() (err error) {
 // batch emits a run of one input's chunks up to the time second.
 func (m *merge) batch(i int, second int64) error {
 	in := m.inputs[i]
-	b := make([]byte, 0, min(batchSize+MaxChunk, 2*len(in.payload)+len(in.buf)+64))
+	b := m.room[:0]
 	for in.have && in.h.nanos <= second && len(b) < batchSize {
 		b = in.entries(b)
 		in.take(in.h, in.payload)
@@ -284,6 +286,7 @@ func (m *merge) batch(i int, second int64) error {
 			return err
 		}
 	}
+	m.room = b
 	return m.emit(i, b)
 }
 

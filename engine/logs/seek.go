@@ -14,6 +14,9 @@ import (
 // readWindow is how much of a segment is read at once. It holds three of the largest chunks.
 const readWindow = 256 << 10
 
+// keptRoom is how much of that a reader holds on to while it waits for more.
+const keptRoom = 8 << 10
+
 // position is a place in a log: a chunk's beginning, and how much of its payload is left out.
 type position struct {
 	seq  uint64
@@ -247,7 +250,7 @@ func (r *cursor) tail(n int, end position) (position, error) {
 
 // tailOf walks back from off until n lines began, or to the segment's beginning, and says how many are still to find.
 func tailOf(f *os.File, seq uint64, off int64, n int) (position, int, error) {
-	buf := make([]byte, readWindow)
+	buf := make([]byte, min(readWindow, off))
 	for off > 0 {
 		from := max(0, off-readWindow)
 		b, err := readAt(f, buf[:off-from], from)
