@@ -1,0 +1,149 @@
+package memory
+
+import (
+	"bytes"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// usage is a line of this process's memory, in KiB: of /proc/self/smaps_rollup.
+func usage(t *testing.T, key string) int {
+	t.Helper()
+	b, err := os.ReadFile("/proc/self/smaps_rollup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if f := strings.Fields(line); f[0] == key+":" {
+			n, err := strconv.Atoi(f[1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+	}
+	t.Fatalf("the kernel doesn't tell %s", key)
+	return 0
+}
+
+func TestGarbageGoesBackToTheHost(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // as if the next collection were far away
+	var r Releaser
+	r.Release()
+	before := heap()
+	fill(64 << 20)
+	if full := heap(); full-before < 60<<20 {
+		t.Fatalf("64 MiB were written to, and the heap grew by %d bytes", full-before)
+	}
+	r.Release()
+	if kept := heap() - before; kept > 8<<20 {
+		t.Errorf("of 64 MiB of garbage %d bytes are still there", kept)
+	}
+}
+
+// heap is how much memory of the host the heap has. The race detector's own is not in it.
+func heap() int {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int(m.HeapSys) - int(m.HeapReleased)
+}
+
+//go:noinline
+func fill(n int) {
+	b := make([]byte, n)
+	for i := 0; i < n; i += 4096 {
+		b[i] = 1
+	}
+	runtime.KeepAlive(b)
+}
+
+func TestTheProgramIsNoLongerMapped(t *testing.T) {
+	program, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r Releaser
+	r.Release()
+	if len(r.program) == 0 {
+		t.Fatal("the program is not found in its own address space")
+	}
+	_ = slices.Sorted(slices.Values(strings.Fields(string(program[:1<<20])))) // some work, with pages of the program that it needs
+	before := usage(t, "Rss")
+	r.dropProgram()
+	if after := usage(t, "Rss"); after >= before {
+		t.Errorf("the process has %d KiB in memory, after %d KiB", after, before)
+	}
+	again, err := os.ReadFile("/proc/self/exe")
+	if err != nil || !bytes.Equal(again, program) {
+		t.Errorf("the program's file has changed: %v", err)
+	}
+}
+
+func TestThreadsWithoutWorkEnd(t *testing.T) {
+	const many = 60
+	var bound, ended sync.WaitGroup
+	end := make(chan struct{})
+	for range many {
+		bound.Add(1)
+		ended.Go(func() {
+			runtime.LockOSThread()
+			bound.Done()
+			<-end
+			runtime.UnlockOSThread()
+		})
+	}
+	bound.Wait()
+	close(end)
+	ended.Wait()
+	fill(2 * allocsFew)
+	before := countThreads(t)
+	if before < many {
+		t.Fatalf("%d goroutines are bound to %d threads", many, before)
+	}
+	var r Releaser
+	r.Release()
+	for range 10_000 { // threads are on their way out
+		if countThreads(t) < many/2 {
+			return
+		}
+		runtime.Gosched()
+	}
+	t.Errorf("%d threads are there, after %d", countThreads(t), before)
+}
+
+func countThreads(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestOnlyUnchangedPagesOfTheProgramAreDropped(t *testing.T) {
+	const smaps = `00400000-00a28000 r-xp 00000000 fe:00 1234                               /opt/a b/berthd
+Size:               6304 kB
+Anonymous:             0 kB
+VmFlags: rd ex mr mw me
+00a28000-011ad000 r--p 00628000 fe:00 1234                               /opt/a b/berthd
+Anonymous:             4 kB
+011ad000-01229000 rw-p 00dad000 fe:00 1234                               /opt/a b/berthd
+Anonymous:             0 kB
+01229000-0326e000 rw-p 00000000 00:00 0
+Anonymous:             0 kB
+7fbbc0650000-7fbbc0a00000 r--s 00000000 fe:00 99                         /var/lib/berth/meta.db
+Anonymous:             0 kB
+7fbbc0a00000-7fbbc0a01000 r--p 00000000 fe:00 77                         /opt/berthd
+Anonymous:             0 kB
+`
+	got := unchanged([]byte(smaps), "/opt/a b/berthd")
+	if want := []span{{0x400000, 0xa28000}}; !slices.Equal(got, want) {
+		t.Errorf("dropped are %x, want %x", got, want)
+	}
+}
