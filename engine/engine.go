@@ -46,6 +46,8 @@ type Config struct {
 	Log         *slog.Logger
 	// Stop ends the process after a shutdown was asked for.
 	Stop func()
+	// Work, if there is one, is called when a call begins and when it has ended.
+	Work func()
 }
 
 // Engine runs projects. It implements api.Server.
@@ -165,16 +167,24 @@ func (e *Engine) begin(ctx context.Context) (context.Context, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	unlink := context.AfterFunc(e.ctx, cancel)
 	e.calls.Add(1)
+	e.work()
 	// gRPC ends the context of a call when the call has been answered.
 	context.AfterFunc(ctx, func() {
 		unlink()
 		e.calls.Add(-1)
+		e.work()
 	})
 	select {
 	case <-e.ready:
 		return namespaces.WithNamespace(ctx, runtime.Namespace), nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
+	}
+}
+
+func (e *Engine) work() {
+	if e.cfg.Work != nil {
+		e.cfg.Work()
 	}
 }
 

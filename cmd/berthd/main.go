@@ -71,6 +71,6 @@ func open(ctx context.Context, h daemon.Host, rt *runtime.Runtime) (daemon.Engin
 	}
 	return engine.Open(ctx, engine.Config{
 		Root: h.Root, State: h.State, ConfigDir: h.Config.Config, Shim: h.Shim, Runc: h.Runc, Daemon: h.Command, Autostarted: h.Idle > 0,
-		ID: h.ID, StoppedFile: h.StoppedFile, Log: h.Logger, Stop: h.Stop,
+		ID: h.ID, StoppedFile: h.StoppedFile, Log: h.Logger, Stop: h.Stop, Work: h.Work,
 	}, rt)
 }

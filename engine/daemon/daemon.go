@@ -20,6 +20,7 @@ import (
 
 	"berth/engine/api"
 	"berth/engine/client"
+	"berth/engine/memory"
 	"berth/engine/runtime"
 )
 
@@ -45,6 +46,8 @@ type Host struct {
 	Logger      *slog.Logger
 	// Stop ends the process after a shutdown was asked for.
 	Stop func()
+	// Work notes that a call begins or ends: what it leaves in memory is given back some time after the last one.
+	Work func()
 }
 
 // Engine is what a daemon runs.
@@ -60,6 +63,15 @@ type Engine interface {
 
 // Open builds an engine on a containerd that is ready, before its socket serves.
 type Open func(context.Context, Host, *runtime.Runtime) (Engine, error)
+
+const (
+	// quiet is how long the last call is over when what calls have left in memory is given back: commands of a script come
+	// one after the other, and take up the memory of the one before.
+	quiet = 2 * time.Second
+	// quieter is when that is done once more: containerd collects its own garbage some seconds after the engine's start, and
+	// Go's pools of buffers let go of them in the second collection.
+	quieter = 15 * time.Second
+)
 
 // Run runs an engine until it is asked to stop. It answers on the file descriptor that client.ReadyEnv names.
 func Run(ctx context.Context, cfg Config, open Open, describe func(error) *api.Error) (err error) {
@@ -87,7 +99,9 @@ func Run(ctx context.Context, cfg Config, open Open, describe func(error) *api.E
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	asked := make(chan struct{})
-	d := &daemon{cfg: cfg, open: open, log: log, stop: sync.OnceFunc(func() { close(asked) })}
+	keeper := memory.NewKeeper(new(memory.Releaser).Release, quiet, quieter)
+	defer keeper.Close()
+	d := &daemon{cfg: cfg, open: open, log: log, work: keeper.Note, stop: sync.OnceFunc(func() { close(asked) })}
 	if err := d.start(ctx); err != nil {
 		return err
 	}
@@ -100,6 +114,7 @@ func Run(ctx context.Context, cfg Config, open Open, describe func(error) *api.E
 	}
 	log.InfoContext(ctx, "engine is ready", "version", api.Version, "root", cfg.Root, "state", cfg.State, "snapshotter", d.rt.Snapshotter)
 	tell(nil)
+	keeper.Note()
 	if cfg.Idle > 0 {
 		go d.watchIdle(ctx)
 	}
@@ -122,6 +137,7 @@ type daemon struct {
 	rt     *runtime.Runtime
 	engine Engine
 	stop   func()
+	work   func()
 }
 
 func (d *daemon) start(ctx context.Context) error {
@@ -139,7 +155,7 @@ func (d *daemon) start(ctx context.Context) error {
 		Root: filepath.Join(d.cfg.Root, "containerd"), State: filepath.Join(d.cfg.State, "containerd"), Socket: socket, SocketGID: socketGroup(),
 		Shim: d.cfg.Shim, Runc: d.cfg.Runc, LogLevel: level, LogOutput: d.cfg.Log,
 	}, func(ctx context.Context, rt *runtime.Runtime) (runtime.Service, error) {
-		e, err := d.open(ctx, Host{Config: d.cfg, ID: client.EngineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State), Logger: d.log, Stop: d.stop}, rt)
+		e, err := d.open(ctx, Host{Config: d.cfg, ID: client.EngineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State), Logger: d.log, Stop: d.stop, Work: d.work}, rt)
 		d.engine = e
 		return e, err
 	})

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"github.com/containerd/containerd/api/types"
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/manager"
@@ -18,6 +19,7 @@ import (
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
 
+	"berth/engine/memory"
 	"berth/engine/shim/reaper"
 	"berth/engine/shim/resolver"
 )
@@ -39,6 +41,13 @@ const (
 
 // RuntimeName is what the shim calls itself.
 const RuntimeName = "io.containerd.runc.v2"
+
+// What making containers and deleting them leaves in memory is given back when there has been none of it for so long. Commands
+// in containers, which health checks are, don't count: some projects are never without.
+const (
+	quiet   = 2 * time.Second
+	quieter = 15 * time.Second
+)
 
 // Main runs the shim as containerd's runtime v2 wants it run; berth's own (engine/runtime/tasks) starts it without "start",
 // with the socket as descriptor 3. As "init" the program is the first process of a
@@ -81,6 +90,7 @@ func initService(ic *plugin.InitContext) (any, error) {
 		resolver: resolver.New(log),
 		end:      end,
 		tasks:    map[string]*taskState{},
+		memory:   memory.NewKeeper(new(memory.Releaser).Release, quiet, quieter),
 	}
 	s.door = openDoor(listenerFD)
 	s.link = newLink(ic.Context, log, ic.Properties[plugins.PropertyTTRPCAddress], s.drain)
@@ -92,6 +102,10 @@ func initService(ic *plugin.InitContext) (any, error) {
 	runc.Monitor = s.streams
 	end.RegisterCallback(func(context.Context) error {
 		s.resolver.Close()
+		return nil
+	})
+	end.RegisterCallback(func(context.Context) error {
+		s.memory.Close()
 		return nil
 	})
 	end.RegisterCallback(s.link.flush)

@@ -15,6 +15,7 @@ import (
 	"github.com/containerd/ttrpc"
 	"google.golang.org/protobuf/types/known/emptypb"
 
+	"berth/engine/memory"
 	"berth/engine/shim/resolver"
 )
 
@@ -27,6 +28,7 @@ type service struct {
 	link     *link
 	door     *door
 	end      shutdown.Service
+	memory   *memory.Keeper
 
 	mu      sync.Mutex
 	tasks   map[string]*taskState // by container; from before its creation until after its deletion
@@ -102,6 +104,7 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 
 // admit takes a task on the books, unless the shim is ending.
 func (s *service) admit(id string, t *taskState) error {
+	s.memory.Note()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left {
@@ -118,6 +121,7 @@ func (s *service) admit(id string, t *taskState) error {
 func (s *service) dismiss(id string, t *taskState) {
 	t.output.close()
 	t.first.close()
+	s.memory.Note()
 	s.mu.Lock()
 	delete(s.tasks, id)
 	none, asked := len(s.tasks) == 0, s.asked
