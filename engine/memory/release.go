@@ -3,28 +3,18 @@ package memory
 import (
 	"bytes"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// allocsFew is how much may have been allocated since the last time without a collection being worth its price.
-	allocsFew = 1 << 20
-	// threadsSpare is how many threads without work may stay: a few are needed again at once.
-	threadsSpare = 8
-)
+// allocsFew is how much may have been allocated since the last time without a collection being worth its price.
+const allocsFew = 1 << 20
 
-// What the process is asked of itself.
-const (
-	allocated = "/gc/heap/allocs:bytes"
-	threads   = "/sched/threads/total:threads"
-	inSyscall = "/sched/goroutines/not-in-go:goroutines"
-)
+// allocated is how much has been allocated on the heap so far.
+const allocated = "/gc/heap/allocs:bytes"
 
 // Releaser gives back the memory of this process. Its zero value is ready; it is for one goroutine at a time.
 type Releaser struct {
@@ -36,43 +26,16 @@ type Releaser struct {
 // span is a part of the address space.
 type span struct{ start, end uintptr }
 
-// Release collects garbage and returns it, ends threads that have no work, and drops the program's mapped pages. What can't
-// be done is left: nothing depends on it.
+// Release collects garbage and returns it, and drops the program's mapped pages. What can't be done is left: nothing depends
+// on it.
 func (r *Releaser) Release() {
-	m := []metrics.Sample{{Name: allocated}, {Name: threads}, {Name: inSyscall}}
+	m := []metrics.Sample{{Name: allocated}}
 	metrics.Read(m)
-	value := func(i int) uint64 {
-		if m[i].Value.Kind() != metrics.KindUint64 {
-			return 0
-		}
-		return m[i].Value.Uint64()
-	}
-	if total := value(0); total-r.before > allocsFew {
-		r.before = total
-		endThreads(int(value(1)) - int(value(2)) - runtime.GOMAXPROCS(0) - threadsSpare)
+	if m[0].Value.Kind() == metrics.KindUint64 && m[0].Value.Uint64()-r.before > allocsFew {
+		r.before = m[0].Value.Uint64()
 		debug.FreeOSMemory()
 	}
 	r.dropProgram()
-}
-
-// endThreads ends n threads: one ends with a goroutine that is bound to it. The goroutines are all there before the first
-// of them ends, so that each has a thread of its own.
-func endThreads(n int) {
-	if n <= 0 {
-		return
-	}
-	var bound sync.WaitGroup
-	end := make(chan struct{})
-	for range n {
-		bound.Add(1)
-		go func() {
-			runtime.LockOSThread()
-			bound.Done()
-			<-end
-		}()
-	}
-	bound.Wait()
-	close(end)
 }
 
 // dropProgram takes the program's pages that can't be written out of the address space. They stay in the page cache, and are

@@ -3,12 +3,14 @@ package memory
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"runtime"
 	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 )
 
@@ -85,45 +87,37 @@ func TestTheProgramIsNoLongerMapped(t *testing.T) {
 	}
 }
 
-func TestThreadsWithoutWorkEnd(t *testing.T) {
-	const many = 60
-	var bound, ended sync.WaitGroup
-	end := make(chan struct{})
-	for range many {
-		bound.Add(1)
-		ended.Go(func() {
-			runtime.LockOSThread()
-			bound.Done()
-			<-end
-			runtime.UnlockOSThread()
+// A program that is to be killed with its parent is killed with the thread that started it.
+func TestProgramsStartedBeforeLiveOn(t *testing.T) {
+	var cmds []*exec.Cmd
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	for range 20 {
+		all.Go(func() {
+			cmd := exec.Command("sleep", "60")
+			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+			if err := cmd.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			cmds = append(cmds, cmd)
 		})
 	}
-	bound.Wait()
-	close(end)
-	ended.Wait()
+	all.Wait()
 	fill(2 * allocsFew)
-	before := countThreads(t)
-	if before < many {
-		t.Fatalf("%d goroutines are bound to %d threads", many, before)
-	}
 	var r Releaser
 	r.Release()
-	for range 10_000 { // threads are on their way out
-		if countThreads(t) < many/2 {
-			return
+	for _, cmd := range cmds {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Error(err)
 		}
-		runtime.Gosched()
+		_ = cmd.Wait()
+		if st, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || st.Signal() != syscall.SIGTERM {
+			t.Errorf("it ended with %v before it was told to", cmd.ProcessState)
+		}
 	}
-	t.Errorf("%d threads are there, after %d", countThreads(t), before)
-}
-
-func countThreads(t *testing.T) int {
-	t.Helper()
-	entries, err := os.ReadDir("/proc/self/task")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return len(entries)
 }
 
 func TestOnlyUnchangedPagesOfTheProgramAreDropped(t *testing.T) {

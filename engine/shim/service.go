@@ -54,6 +54,8 @@ func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 // Create makes the container. Names are served in its network namespace before any process of it exists.
 func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
 	s.link.engineIsHere()
+	s.memory.Note()
+	defer s.memory.Note()
 	t := &taskState{stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs")}
 	if err := s.admit(r.ID, t); err != nil {
 		return nil, errgrpc.ToGRPC(err)
@@ -104,7 +106,6 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 
 // admit takes a task on the books, unless the shim is ending.
 func (s *service) admit(id string, t *taskState) error {
-	s.memory.Note()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left {
