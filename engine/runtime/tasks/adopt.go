@@ -157,19 +157,17 @@ func (m *Manager) adoptTask(ctx context.Context, t *Task) {
 
 // sweepShims removes the folders of shims that are no more.
 func (m *Manager) sweepShims() {
-	used := map[string]bool{}
-	processes, err := filepath.Glob("/proc/[0-9]*/cwd")
-	if err != nil {
-		return
-	}
-	for _, p := range processes {
-		if dir, err := os.Readlink(p); err == nil {
-			used[dir] = true
-		}
-	}
 	entries, err := os.ReadDir(m.cfg.Shims)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		log.L.WithError(err).Warn("look for folders of dead shims")
+	}
+	if len(entries) == 0 {
+		return // a host may have thousands of processes to look at
+	}
+	used, err := workingFolders()
+	if err != nil {
+		log.L.WithError(err).Warn("look for living shims")
+		return
 	}
 	for _, e := range entries {
 		dir := filepath.Join(m.cfg.Shims, e.Name())
@@ -177,4 +175,26 @@ func (m *Manager) sweepShims() {
 			_ = os.RemoveAll(dir)
 		}
 	}
+}
+
+// workingFolders are those that the host's processes are in.
+func workingFolders() (map[string]bool, error) {
+	proc, err := os.Open("/proc")
+	if err != nil {
+		return nil, err
+	}
+	names, err := proc.Readdirnames(-1)
+	if err := errors.Join(err, proc.Close()); err != nil {
+		return nil, err
+	}
+	used := map[string]bool{}
+	for _, name := range names {
+		if name[0] < '0' || name[0] > '9' {
+			continue
+		}
+		if dir, err := os.Readlink("/proc/" + name + "/cwd"); err == nil {
+			used[dir] = true
+		}
+	}
+	return used, nil
 }
