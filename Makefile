@@ -15,6 +15,8 @@ RUNCTAGS := seccomp netgo osusergo urfave_cli_no_docs
 FILTERS  := engine/shim/seccompcache/cache.c
 WRAPPED  := init reset release merge arch_add arch_remove attr_set syscall_priority rule_add_array rule_add_exact_array load export_pfc export_bpf
 RUNCLINK := -static $(CURDIR)/$(PARTS)/filters.o $(WRAPPED:%=-Wl,--wrap=seccomp_%)
+# What is process 1 of containers with init: true; static, as it runs in any file system.
+INIT     := engine/shim/init/init.c
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LINTBIN  := bin/tools/golangci-lint-$(lastword $(subst @, ,$(LINT)))
 
@@ -36,7 +38,8 @@ build: ## Build bin/berth, the one file
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(PARTS)/berth-shim ./cmd/berth-shim
 	gcc -O2 -Wall -Wextra -Werror -c -o $(PARTS)/filters.o $(FILTERS)
 	CGO_ENABLED=1 $(GOBUILD) -tags '$(RUNCTAGS)' -ldflags '-s -w -extldflags "$(RUNCLINK)"' -o $(PARTS)/runc github.com/opencontainers/runc
-	$(GO) run ./cmd/berth/payload/pack -out $(PAYLOAD) $(PARTS)/berthd $(PARTS)/berth-shim $(PARTS)/runc
+	gcc -O2 -Wall -Wextra -Werror -static -s -o $(PARTS)/berth-init $(INIT)
+	$(GO) run ./cmd/berth/payload/pack -out $(PAYLOAD) $(PARTS)/berthd $(PARTS)/berth-shim $(PARTS)/berth-init $(PARTS)/runc
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/berth ./cmd/berth
 	@ls -l bin/berth | awk '{ printf "built bin/berth, %.0f MB: the only file to copy to another host\n", $$5 / 1e6 }'
 

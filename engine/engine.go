@@ -36,7 +36,7 @@ import (
 // Config is where an engine keeps its things and what it was started with.
 type Config struct {
 	Root, State, ConfigDir string
-	Shim, Runc             string
+	Shim, Init, Runc       string
 	Daemon                 []string // command line that starts this engine again
 	Autostarted            bool
 	// ID is a short name of this engine on this host, from its state folder: links and rules carry it.
@@ -124,7 +124,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 		apply.HostResolvers)
 	e.apply = apply.New(apply.Config{
 		Client: rt.Client, Containers: e.containers, Images: e.images, Builder: e.builder, Networks: e.networks, Volumes: e.volumes,
-		Resolver: e.resolver, Events: e.events, Log: cfg.Log, Host: e.host, State: cfg.State, Shim: cfg.Shim, Daemon: cfg.Daemon,
+		Resolver: e.resolver, Events: e.events, Log: cfg.Log, Host: e.host, State: cfg.State, Init: cfg.Init, Daemon: cfg.Daemon,
 		Stopped: cfg.StoppedFile, Version: api.Version, Expect: rt.ExpectTasks,
 	})
 	e.observe = observe.Host{Containers: e.containers, Images: e.images, Networks: e.networks.Networks, Volumes: e.volumes}

@@ -1,6 +1,6 @@
 // Command berth-shim runs beside the containers of a project, whether or not the engine does.
 //
-// It is started by the engine only. Called as "berth-shim init", it is the first process of a container with init: true.
+// It is started by the engine only.
 package main
 
 import (

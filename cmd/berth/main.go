@@ -43,7 +43,8 @@ func daemon(p cli.Paths, onDemand bool) ([]string, error) {
 		return nil, err
 	}
 	argv := []string{
-		programs.Berthd, "--root", p.Root, "--state", p.State, "--config", p.Config, "--shim", programs.Shim, "--runc", programs.Runc,
+		programs.Berthd, "--root", p.Root, "--state", p.State, "--config", p.Config, "--shim", programs.Shim,
+		"--init", programs.Init, "--runc", programs.Runc,
 	}
 	if onDemand {
 		argv = append(argv, "--idle", idle)

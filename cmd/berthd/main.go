@@ -23,6 +23,7 @@ func main() {
 	fs.StringVar(&cfg.State, "state", "/run/berth", "folder of run-time state")
 	fs.StringVar(&cfg.Config, "config", "/etc/berth", "folder of configuration")
 	fs.StringVar(&cfg.Shim, "shim", "", "path of berth-shim")
+	fs.StringVar(&cfg.Init, "init", "", "path of berth-init")
 	fs.StringVar(&cfg.Runc, "runc", "", "path of runc")
 	fs.DurationVar(&cfg.Idle, "idle", 0, "end after so long without a container; 0: never")
 	logPath := fs.String("log", "", "file of the log; none: standard error")
@@ -70,7 +71,7 @@ func open(ctx context.Context, h daemon.Host, rt *runtime.Runtime) (daemon.Engin
 		}
 	}
 	return engine.Open(ctx, engine.Config{
-		Root: h.Root, State: h.State, ConfigDir: h.Config.Config, Shim: h.Shim, Runc: h.Runc, Daemon: h.Command, Autostarted: h.Idle > 0,
+		Root: h.Root, State: h.State, ConfigDir: h.Config.Config, Shim: h.Shim, Init: h.Init, Runc: h.Runc, Daemon: h.Command, Autostarted: h.Idle > 0,
 		ID: h.ID, StoppedFile: h.StoppedFile, Log: h.Logger, Stop: h.Stop, Work: h.Work,
 	}, rt)
 }

@@ -39,7 +39,7 @@ type Config struct {
 
 	Host   spec.Host
 	State  string   // run-time state folder of the engine: network namespaces
-	Shim   string   // also the init process of containers with init: true
+	Init   string   // process 1 of containers with init: true
 	Daemon []string // command line that starts the engine again
 	// Stopped is the file that tells shims not to do so.
 	Stopped string

@@ -52,7 +52,7 @@ func (s *Session) checkSpec(ctx context.Context, name string) error {
 			return err
 		}
 	}
-	in := spec.Input{ID: name, Name: name, Project: s.Project.Name, Service: svc, Process: proc, Host: s.cfg.Host, InitPath: s.cfg.Shim}
+	in := spec.Input{ID: name, Name: name, Project: s.Project.Name, Service: svc, Process: proc, Host: s.cfg.Host, InitPath: s.cfg.Init}
 	if in.Devices, in.BlockDevices, err = deviceNodes(svc); err != nil {
 		return err
 	}

@@ -348,7 +348,7 @@ func (m *making) specification(ctx context.Context) (*specs.Spec, error) {
 	in := spec.Input{
 		ID: r.ID, Name: r.Name, Project: r.Project, Slot: r.Slot, Service: m.svc, Process: m.proc, User: u, Host: m.cfg.Host,
 		Hostname: r.Hostname, Domainname: r.Domainname, Net: spec.Namespace(r.Netns), Mounts: m.mounts,
-		InitPath: m.cfg.Shim, Annotations: m.annotations(),
+		InitPath: m.cfg.Init, Annotations: m.annotations(),
 		Files: m.fileNames(),
 	}
 	if r.NetworkMode == "host" {

@@ -27,7 +27,7 @@ import (
 // Config is how an engine is run.
 type Config struct {
 	Root, State, Config string
-	Shim, Runc          string // absolute paths
+	Shim, Init, Runc    string // absolute paths
 	// Command starts this engine again.
 	Command []string
 	// Idle: an engine that was started on demand ends when nothing has run for so long; 0: never.

@@ -18,7 +18,7 @@ func preflight(cfg Config) error {
 	if cgroups.Mode() == cgroups.Unavailable {
 		return refuse("no control groups are mounted at /sys/fs/cgroup", "mount them: mount -t cgroup2 none /sys/fs/cgroup")
 	}
-	for _, p := range []string{cfg.Shim, cfg.Runc} {
+	for _, p := range []string{cfg.Shim, cfg.Init, cfg.Runc} {
 		if _, err := os.Stat(p); err != nil {
 			return refuse(fmt.Sprintf("a part of berth is missing: %v", err), "use the one file that make build gives, bin/berth")
 		}

@@ -6,6 +6,8 @@
 // comes with the task and its spec. The entry point is Main; it uses only what Go and containerd give it, so it goes on
 // whatever happens to the engine.
 //
+// Process 1 of a container with init: true is a program of its own: see init/init.c.
+//
 // One shim serves all containers with the same AnnotationGroup, and ends with the last of them.
 //
 // Invariants: when a container's exit can be seen, by an event, a wait or its state, its log is complete. An exit

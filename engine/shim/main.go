@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/containerd/containerd/api/types"
@@ -20,7 +19,6 @@ import (
 	"github.com/containerd/plugin/registry"
 
 	"berth/engine/memory"
-	"berth/engine/shim/reaper"
 	"berth/engine/shim/resolver"
 )
 
@@ -50,12 +48,8 @@ const (
 )
 
 // Main runs the shim as containerd's runtime v2 wants it run; berth's own (engine/runtime/tasks) starts it without "start",
-// with the socket as descriptor 3. As "init" the program is the first process of a
-// container instead.
+// with the socket as descriptor 3.
 func Main() {
-	if args, ok := reaper.Called(os.Args); ok {
-		os.Exit(reaper.Run(args))
-	}
 	registry.Register(&plugin.Registration{
 		Type:     plugins.TTRPCPlugin,
 		ID:       "task",

@@ -24,5 +24,7 @@ func TestMain(m *testing.M) {
 		shim.Main()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	removeInit()
+	os.Exit(code)
 }

@@ -35,13 +35,15 @@ var programs = sync.OnceValues(func() (string, error) {
 	}{
 		{"runc", "github.com/opencontainers/runc", "seccomp", "1"},
 		{"probe", "berth/testing/probe", "netgo", "0"},
-		{"init", "berth/engine/shim/reaper/testdata/init", "", "0"},
 	} {
 		cmd := exec.Command("go", "build", "-tags", b.tags, "-o", filepath.Join(dir, b.name), b.pkg)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED="+b.cgo)
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return dir, errors.New("build " + b.pkg + ": " + string(out))
 		}
+	}
+	if out, err := exec.Command("gcc", "-static", "-o", filepath.Join(dir, "init"), "../shim/init/init.c").CombinedOutput(); err != nil {
+		return dir, errors.New("build init: " + string(out))
 	}
 	return dir, nil
 })

@@ -17,6 +17,7 @@ const ManifestName = "manifest.json"
 const (
 	Berthd = "berthd"
 	Shim   = "berth-shim"
+	Init   = "berth-init"
 	Runc   = "runc"
 )
 

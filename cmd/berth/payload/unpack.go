@@ -17,8 +17,8 @@ import (
 
 // Paths are where the programs are on this host.
 type Paths struct {
-	Dir                string // the folder that has all of them
-	Berthd, Shim, Runc string
+	Dir                      string // the folder that has all of them
+	Berthd, Shim, Init, Runc string
 }
 
 // Unpack gives the paths of the programs under root/bin, after unpacking them if they are not there yet.
@@ -32,7 +32,9 @@ func unpack(from fs.FS, root string) (Paths, error) {
 		return Paths{}, err
 	}
 	dir := filepath.Join(root, "bin", digest)
-	p := Paths{Dir: dir, Berthd: filepath.Join(dir, Berthd), Shim: filepath.Join(dir, Shim), Runc: filepath.Join(dir, Runc)}
+	p := Paths{
+		Dir: dir, Berthd: filepath.Join(dir, Berthd), Shim: filepath.Join(dir, Shim), Init: filepath.Join(dir, Init), Runc: filepath.Join(dir, Runc),
+	}
 	if complete(dir, m) {
 		return p, nil
 	}

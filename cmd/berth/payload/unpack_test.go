@@ -26,7 +26,7 @@ func carrying(t *testing.T, programs map[string]string) fstest.MapFS {
 	}
 	from := fstest.MapFS{}
 	var m Manifest
-	for _, name := range []string{Berthd, Shim, Runc} {
+	for _, name := range []string{Berthd, Shim, Init, Runc} {
 		content := []byte(programs[name])
 		sum := sha256.Sum256(content)
 		m.Programs = append(m.Programs, Program{Name: name, Size: int64(len(content)), SHA256: hex.EncodeToString(sum[:])})
@@ -41,13 +41,13 @@ func carrying(t *testing.T, programs map[string]string) fstest.MapFS {
 }
 
 func first() map[string]string {
-	return map[string]string{Berthd: "the engine", Shim: strings.Repeat("the shim ", 10000), Runc: "runc"}
+	return map[string]string{Berthd: "the engine", Shim: strings.Repeat("the shim ", 10000), Init: "init", Runc: "runc"}
 }
 
-// expect fails unless the three programs are there, whole and executable.
+// expect fails unless the four programs are there, whole and executable.
 func expect(t *testing.T, p Paths, programs map[string]string) {
 	t.Helper()
-	for path, want := range map[string]string{p.Berthd: programs[Berthd], p.Shim: programs[Shim], p.Runc: programs[Runc]} {
+	for path, want := range map[string]string{p.Berthd: programs[Berthd], p.Shim: programs[Shim], p.Init: programs[Init], p.Runc: programs[Runc]} {
 		got, err := os.ReadFile(path)
 		if err != nil {
 			t.Fatal(err)

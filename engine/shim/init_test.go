@@ -1,14 +1,16 @@
-package reaper_test
+package shim_test
 
 import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -16,18 +18,26 @@ import (
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
 
-	"berth/engine/shim/reaper"
 	"berth/testing/host"
 )
 
-// asInit makes the test program be init.
-const asInit = "BERTH_TEST_INIT"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asInit) != "" {
-		os.Exit(reaper.Run(os.Args[1:]))
+// initProgram is init, compiled.
+var initProgram = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "berth-init-")
+	if err != nil {
+		return "", err
 	}
-	os.Exit(m.Run())
+	path := filepath.Join(dir, "init")
+	if out, err := exec.Command("gcc", "-O2", "-Wall", "-Wextra", "-Werror", "-static", "-o", path, "init/init.c").CombinedOutput(); err != nil {
+		return path, fmt.Errorf("compile init.c: %w: %s", err, out)
+	}
+	return path, nil
+})
+
+func removeInit() {
+	if path, _ := initProgram(); path != "" {
+		os.RemoveAll(filepath.Dir(path))
+	}
 }
 
 // initCommand is init as process 1 of a pid namespace, with a command below it.
@@ -36,8 +46,11 @@ func initCommand(t *testing.T, args ...string) *exec.Cmd {
 	host.Require(t, host.Root)
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	t.Cleanup(cancel)
-	cmd := exec.CommandContext(ctx, "/proc/self/exe", append([]string{"--"}, args...)...)
-	cmd.Env = append(os.Environ(), asInit+"=1")
+	path, err := initProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(ctx, path, append([]string{"--"}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID}
 	return cmd
 }
@@ -105,18 +118,56 @@ func TestInitPassesSignalsOn(t *testing.T) {
 	}
 }
 
-func TestCalledAsInit(t *testing.T) {
-	for call, want := range map[string]string{
-		"/sbin/docker-init -- a b":          "-- a b",
-		"/run/berth/berth-shim init -- a b": "-- a b",
-		"docker-init":                       "",
-		"berth-shim -namespace x start":     "no",
-		"berth-shim":                        "no",
-	} {
-		rest, ok := reaper.Called(strings.Fields(call))
-		if ok != (want != "no") || ok && strings.Join(rest, " ") != want {
-			t.Errorf("%s: %v, %v", call, rest, ok)
-		}
+// Process 1 has no defaults: a signal that init doesn't pass on does nothing.
+func TestInitPassesOnWhatEndsItsCommand(t *testing.T) {
+	for _, signal := range []syscall.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGABRT, unix.SIGSEGV, unix.SIGUSR2, unix.SIGPIPE, unix.SIGTERM, 34, 64} {
+		t.Run(signal.String(), func(t *testing.T) {
+			cmd := initCommand(t, "sh", "-c", "ulimit -c 0; echo ready; exec sleep 60")
+			stdout, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "ready\n" {
+				t.Fatalf("got %q, %v", line, err)
+			}
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			if code, want := cmd.ProcessState.ExitCode(), 128+int(signal); code != want {
+				t.Errorf("exit code %d, want %d", code, want)
+			}
+		})
+	}
+}
+
+// The command gets signals as init got them: none is blocked any more, and what was ignored still is.
+func TestCommandFindsSignalsAsTheyWere(t *testing.T) {
+	cmd := initCommand(t, "grep", "-E", "^Sig(Blk|Ign):", "/proc/self/status")
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "SigBlk:\t0000000000000000\n") {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// Init would pass what it gets on once more, and for ever.
+func TestCommandHasAGroupOfItsOwn(t *testing.T) {
+	cmd := initCommand(t, "sh", "-c", `trap 'echo got' USR1; kill -USR1 0; sleep 0.1; exit 4`)
+	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 4 || string(out) != "got\n" {
+		t.Errorf("exit code %d, want 4; output %q, want that of one signal", code, out)
+	}
+}
+
+// A command line that is found nowhere is named.
+func TestInitSaysWhatItCantRun(t *testing.T) {
+	cmd := initCommand(t, "no-such-command")
+	out, _ := cmd.CombinedOutput()
+	if want := "init: run \"no-such-command\": No such file or directory\n"; string(out) != want {
+		t.Errorf("got %q, want %q", out, want)
 	}
 }
 
