@@ -336,6 +336,62 @@ func TestEqualQueriesAreAskedOnce(t *testing.T) {
 	}
 }
 
+func TestEachOfManyAtOnceGetsItsOwnReply(t *testing.T) {
+	w := newWorld(t)
+	u := startUpstream(t, says("192.0.2.1"))
+	z := internal(u.addr)
+	for i := range 40 {
+		z.Networks["net"][fmt.Sprintf("n%d", i)] = []netip.Addr{netip.AddrFrom4([4]byte{10, 0, 1, byte(i)})}
+	}
+	w.write(t, z)
+	w.attach(t, "c1")
+	const senders = 40
+	conns := make([]*mdns.Conn, senders)
+	for i := range conns {
+		var c net.Conn
+		if err := netns.Do(w.netns, func() (err error) { c, err = net.Dial("udp4", "127.0.0.11:53"); return err }); err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		conns[i] = &mdns.Conn{Conn: c}
+	}
+	for round := range 20 {
+		// All ask before one looks for its reply. Some ask what is not known here, some send what is no query.
+		for i, c := range conns {
+			name := fmt.Sprintf("n%d", i)
+			switch i % 5 {
+			case 1:
+				name = fmt.Sprintf("r%d-%d.example.com", round, i)
+			case 2:
+				if _, err := c.Conn.Write([]byte{1, 2, 0x80}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			q := new(mdns.Msg).SetQuestion(mdns.Fqdn(name), mdns.TypeA)
+			q.Id = uint16(round*senders + i)
+			if err := c.WriteMsg(q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for i, c := range conns {
+			if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+				t.Fatal(err)
+			}
+			r, err := c.ReadMsg()
+			if err != nil {
+				t.Fatalf("sender %d has no reply: %v", i, err)
+			}
+			want := fmt.Sprintf("10.0.1.%d", i)
+			if i%5 == 1 {
+				want = "192.0.2.1"
+			}
+			if r.Id != uint16(round*senders+i) || len(r.Answer) != 1 || r.Answer[0].(*mdns.A).A.String() != want {
+				t.Fatalf("sender %d has reply %v", i, r)
+			}
+		}
+	}
+}
+
 func TestContainersShareANamespace(t *testing.T) {
 	w := newWorld(t)
 	w.write(t, internal())
