@@ -22,8 +22,9 @@
 // through containerd's console copier into a pipe of ours.
 //
 // Each start of a program costs a container more than the kernel's part of it, so as few as possible are started: runc
-// creates a container and executes in it, but what "start" and "delete" do is done here (see instead), and signals are
-// sent here. A seccomp filter is compiled once for all containers of an engine that have the same (see shareFilters).
+// executes in a container, but what "create", "start" and "delete" do is done here (see instead and package creation), and
+// signals are sent here. A seccomp filter is compiled once for all containers of an engine that have the same (see
+// shareFilters).
 //
 // There is one connection to the engine: events go over it, and its end is how the loss is noticed. Nothing polls.
 // An engine that was stopped on purpose (the file named by AnnotationStopped is there) is not started; it makes itself

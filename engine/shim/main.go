@@ -4,6 +4,8 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"time"
 
 	"github.com/containerd/containerd/api/types"
@@ -19,6 +21,7 @@ import (
 	"github.com/containerd/plugin/registry"
 
 	"berth/engine/memory"
+	"berth/engine/shim/creation"
 	"berth/engine/shim/resolver"
 )
 
@@ -68,6 +71,15 @@ func (b bootstrap) Info(context.Context, io.Reader) (*types.RuntimeInfo, error) 
 	return &types.RuntimeInfo{Name: b.Name(), Version: &types.RuntimeVersion{Version: version.Version, Revision: version.Revision}}, nil
 }
 
+// ownRunc is the runc that was built with this program: it lies beside it. Another one may be meant by a task.
+func ownRunc() string {
+	self, err := os.Executable()
+	if err != nil {
+		return "" // no command is the same as this
+	}
+	return filepath.Join(filepath.Dir(self), "runc")
+}
+
 // initService puts the parts together once the process that serves has been started.
 func initService(ic *plugin.InitContext) (any, error) {
 	i, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
@@ -80,7 +92,7 @@ func initService(ic *plugin.InitContext) (any, error) {
 	log := slog.New(slog.NewTextHandler(out, nil))
 	s := &service{
 		log:      log,
-		streams:  newStreams(log),
+		streams:  newStreams(log, creation.New(ownRunc(), log)),
 		resolver: resolver.New(log),
 		end:      end,
 		tasks:    map[string]*taskState{},

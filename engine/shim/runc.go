@@ -8,11 +8,14 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	runc "github.com/containerd/go-runc"
 	"golang.org/x/sys/unix"
+
+	"berth/engine/shim/creation"
 )
 
 const (
@@ -37,20 +40,27 @@ type runcState struct {
 	} `json:"config"`
 }
 
-// instead does in this process what a command line asks of runc, for the two commands that are next to nothing: "start"
-// reads from a pipe, "delete" of what has ended removes a few folders; starting a process for that takes twenty times as
-// long. Whatever is out of the ordinary, runs into an error, or is another runtime's, is left to the program: errOther,
-// or any other error.
+// instead does in this process what a command line asks of runc, for three commands: "create", see package creation; "start",
+// which reads from a pipe; "delete" of what has ended, which removes a few folders. Starting a process for the latter two
+// takes twenty times as long. Whatever is out of the ordinary, runs into an error, or is another runtime's, is left to the
+// program: errOther, or any other error.
 func (s *streams) instead(c *exec.Cmd) error {
 	if len(c.Args) < 4 || filepath.Base(c.Path) != "runc" || c.Args[1] != "--root" || s.task == nil {
 		return errOther
 	}
 	command, id := c.Args[len(c.Args)-2], c.Args[len(c.Args)-1]
-	if command != "start" && command != "delete" {
-		return errOther
-	}
 	t := s.task(id)
 	if t == nil {
+		return errOther
+	}
+	if slices.Contains(c.Args[1:len(c.Args)-2], "create") {
+		err := s.creator.Create(c, t.stop)
+		if err != nil && !errors.Is(err, creation.ErrOther) {
+			s.log.Info("a container is left to runc", "container", id, "error", err)
+		}
+		return err
+	}
+	if command != "start" && command != "delete" {
 		return errOther
 	}
 	dir := filepath.Join(c.Args[2], id)

@@ -42,7 +42,8 @@ type taskState struct {
 	stdout, stderr string  // as the engine gave them
 	output         *output // nil: containerd's own
 	first          firstProcess
-	root           string // where its file system is mounted
+	root           string          // where its file system is mounted
+	stop           <-chan struct{} // closed when nobody waits for its creation any more
 }
 
 // RegisterTTRPC puts the service on the shim's socket.
@@ -56,7 +57,7 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	s.link.engineIsHere()
 	s.memory.Note()
 	defer s.memory.Note()
-	t := &taskState{stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs")}
+	t := &taskState{stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs"), stop: ctx.Done()}
 	if err := s.admit(r.ID, t); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/logs"
+	"berth/engine/shim/creation"
 )
 
 const (
@@ -28,8 +29,9 @@ const (
 // place where runc's own streams, and so the container's, can be given to it, and where a process can be spared.
 type streams struct {
 	runc.ProcessMonitor
-	log    *slog.Logger
-	poller *poller
+	log     *slog.Logger
+	poller  *poller
+	creator *creation.Creator
 	// task gives what the shim holds for a task, nil for one that it doesn't know.
 	task func(id string) *taskState
 
@@ -37,8 +39,8 @@ type streams struct {
 	pending map[string]*output // by container, while runc creates it
 }
 
-func newStreams(log *slog.Logger) *streams {
-	return &streams{log: log, poller: newPoller(log), pending: map[string]*output{}}
+func newStreams(log *slog.Logger, creator *creation.Creator) *streams {
+	return &streams{log: log, poller: newPoller(log), creator: creator, pending: map[string]*output{}}
 }
 
 // output is where a container's output goes. Its pumps end with the container's ends of the pipes, or with close.
@@ -110,22 +112,25 @@ func (s *streams) created(o *output) {
 
 // Start starts a process, as go-runc's monitor.
 func (s *streams) Start(c *exec.Cmd) (chan runc.Exit, error) {
-	if s.instead(c) == nil {
-		return done(), nil
-	}
-	s.give(c)
-	hurry(c)
-	return s.ProcessMonitor.Start(c)
+	return s.begin(c, s.ProcessMonitor.Start)
 }
 
 // StartLocked starts a process from a thread that stays, as go-runc's monitor.
 func (s *streams) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
+	return s.begin(c, s.ProcessMonitor.StartLocked)
+}
+
+func (s *streams) begin(c *exec.Cmd, start func(*exec.Cmd) (chan runc.Exit, error)) (exits chan runc.Exit, err error) {
+	s.give(c)
 	if s.instead(c) == nil {
 		return done(), nil
 	}
-	s.give(c)
 	hurry(c)
-	return s.ProcessMonitor.StartLocked(c)
+	err = s.creator.Forking(func() error {
+		exits, err = start(c)
+		return err
+	})
+	return exits, err
 }
 
 // Wait waits for the end of a process, if there is one.

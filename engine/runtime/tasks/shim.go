@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"sync"
 	"syscall"
@@ -218,7 +219,7 @@ func (m *Manager) spawn(s *shim, socket *net.UnixListener) (err error) {
 	defer logPipe.Close()
 	cmd := exec.Command(m.cfg.Shim, "-namespace", s.key.namespace, "-id", filepath.Base(socket.Addr().String()), "-address", m.cfg.Address)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOMAXPROCS=4", "NAMESPACE="+s.key.namespace, "GRPC_ADDRESS="+m.cfg.Address, "TTRPC_ADDRESS="+m.cfg.Address+".ttrpc")
+	cmd.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(shimThreads()), "NAMESPACE="+s.key.namespace, "GRPC_ADDRESS="+m.cfg.Address, "TTRPC_ADDRESS="+m.cfg.Address+".ttrpc")
 	cmd.ExtraFiles = []*os.File{f, logPipe}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
@@ -234,6 +235,10 @@ func (m *Manager) spawn(s *shim, socket *net.UnixListener) (err error) {
 	}
 	return nil
 }
+
+// shimThreads is how many threads of a shim compute at once: as many as containerd's, but no more than there are processors.
+// Go's collector has all of them look for work, whether there is a processor for them or not.
+func shimThreads() int { return min(4, max(2, runtime.NumCPU())) }
 
 // readLog passes on what a shim logs. The pipe is opened for both ways, so that it never ends while the shim lives.
 func (s *shim) readLog(dir string) error {

@@ -1,0 +1,164 @@
+package creation
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/moby/sys/userns"
+	"github.com/opencontainers/cgroups"
+	_ "github.com/opencontainers/cgroups/devices" // without it no cgroup would keep a container from a device
+	"github.com/opencontainers/cgroups/fs"
+	"github.com/opencontainers/cgroups/fs2"
+	"golang.org/x/sys/unix"
+)
+
+// Creator creates containers.
+type Creator struct {
+	program string
+	log     *slog.Logger
+	filters filters
+	// forks is held for writing while this process has limits that its children are not to have.
+	forks  sync.RWMutex
+	sealed func(spare string) (*os.File, error)
+}
+
+// New makes a Creator whose containers' first processes are of the given program: the runc that was built with this
+// package. What these log goes to log.
+func New(program string, log *slog.Logger) *Creator {
+	c := &Creator{program: program, log: log}
+	var once sync.Once
+	var file *os.File
+	c.sealed = func(spare string) (*os.File, error) {
+		once.Do(func() {
+			var err error
+			if file, err = seal(program, spare); err != nil {
+				log.Warn("containers are made by runc, which copies itself for each", "error", err)
+			}
+		})
+		if file == nil {
+			return nil, ErrOther
+		}
+		return file, nil
+	}
+	return c
+}
+
+// Forking has start start a process, at a moment at which nothing is inherited that is not meant to be.
+func (c *Creator) Forking(start func() error) error {
+	c.forks.RLock()
+	defer c.forks.RUnlock()
+	return start()
+}
+
+// Create does what a command line of "runc create" asks for. It is given up when stop is closed. After an error,
+// ErrOther or any other, all is as it was before, and the command can be started.
+func (c *Creator) Create(cmd *exec.Cmd, stop <-chan struct{}) (err error) {
+	r, err := parse(cmd, c.program)
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 || userns.RunningInUserNS() {
+		return ErrOther // cgroups may be somebody else's
+	}
+	spec, err := read(r.bundle)
+	if err != nil {
+		return err
+	}
+	config, err := convert(r.bundle, spec)
+	if err != nil {
+		return err
+	}
+	filter, err := c.filters.get(spec.Linux.Seccomp)
+	if err != nil {
+		return err
+	}
+	groups, unified, err := openGroups(config.Cgroups)
+	if err != nil {
+		return err
+	}
+	b := &birth{Creator: c, request: r, config: config, filter: filter, groups: groups, unified: unified, dir: filepath.Join(r.root, r.id)}
+	if b.told, err = newFirstConfig(r.id, config, spec.Process, b.cgroup2()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(r.root, 0o700); err != nil {
+		return err
+	}
+	program, err := c.sealed(r.root)
+	if err != nil {
+		return err
+	}
+	if err := b.makeFolder(); err != nil {
+		return err
+	}
+	defer func() {
+		b.close()
+		if err != nil {
+			err = errors.Join(err, b.undo())
+		}
+		b.release()
+	}()
+	if err := b.start(program); err != nil {
+		return err
+	}
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		select {
+		case <-stop:
+			b.kill()
+		case <-done:
+		}
+	}()
+	if err := b.bring(); err != nil {
+		return err
+	}
+	return os.WriteFile(r.pidFile, strconv.AppendInt(nil, int64(b.pid), 10), 0o644)
+}
+
+// openGroups gives the hand on a container's cgroups. Cgroups that are there already are for runc to look at.
+func openGroups(c *cgroups.Cgroup) (m cgroups.Manager, unified bool, err error) {
+	if unified = cgroups.IsCgroup2UnifiedMode(); unified {
+		m, err = fs2.NewManager(c, "")
+	} else {
+		m, err = fs.NewManager(c, nil)
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	if m.Exists() {
+		return nil, false, ErrOther
+	}
+	if state, err := m.GetFreezerState(); err != nil || state == cgroups.Frozen {
+		return nil, false, errors.Join(ErrOther, err)
+	}
+	return m, unified, nil
+}
+
+// setGroups has the cgroups limit what they are to limit.
+func (b *birth) setGroups() error {
+	if !b.unified {
+		return b.groups.Set(b.config.Cgroups.Resources)
+	}
+	// Which devices may be used is a program in the kernel there, and to load it the limit on locked memory is lifted for
+	// this whole process.
+	b.forks.Lock()
+	defer b.forks.Unlock()
+	var was unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &was); err != nil {
+		return fmt.Errorf("read the limit on locked memory: %w", err)
+	}
+	return errors.Join(b.groups.Set(b.config.Cgroups.Resources), unix.Setrlimit(unix.RLIMIT_MEMLOCK, &was))
+}
+
+func (b *birth) cgroup2() string {
+	if b.unified {
+		return b.groups.Path("")
+	}
+	return ""
+}
