@@ -141,7 +141,7 @@ func (e *Engine) healthChanged(id string, s health.State) {
 	}
 	e.events.Publish(ev)
 	// Names lead to healthy replicas.
-	if err := e.resolver.Changed(e.ctx, c); err != nil {
+	if err := e.resolver.Changed(c); err != nil {
 		e.cfg.Log.ErrorContext(e.ctx, "tell the resolver", "container", c.Name, "error", err)
 	}
 }

@@ -75,7 +75,7 @@ func (e *Engine) clear(ctx context.Context) error {
 	if err := e.networks.Restore(ctx, e.live()); err != nil {
 		errs = append(errs, fmt.Errorf("restore the networks: %w", err))
 	}
-	errs = append(errs, e.apply.ReleaseBridge(ctx), e.resolver.Restore(ctx), e.clearGroups(ctx))
+	errs = append(errs, e.apply.ReleaseBridge(ctx), e.resolver.Restore(), e.clearGroups(ctx))
 	return errors.Join(errs...)
 }
 

@@ -1,7 +1,6 @@
 package apply
 
 import (
-	"context"
 	"errors"
 	"net/netip"
 	"os"
@@ -32,10 +31,19 @@ type Resolver struct {
 	starting map[string]bool
 }
 
-// zoneWriter writes one project's zone.
+// zoneWriter writes one project's zone. Who wants it written while that is being done waits for the next time, and shares
+// that with all who come meanwhile: many containers that start at once have it written a few times.
 type zoneWriter struct {
-	mu   sync.Mutex // held while a zone is made and written
-	last dns.Zone
+	mu   sync.Mutex
+	busy bool
+	next *writing // has not begun; nil if nobody waits for it
+	last dns.Zone // of the one who writes
+}
+
+// writing is one time that a zone is written.
+type writing struct {
+	done chan struct{}
+	err  error // once done is closed
 }
 
 // NewResolver gives a Resolver whose files are in dir.
@@ -48,7 +56,7 @@ func NewResolver(dir string, containers *container.Store, addresses func(string)
 func (r *Resolver) ZoneFile(project string) string { return filepath.Join(r.dir, project+".json") }
 
 // Restore writes the zones of all projects, and removes those that an engine left which was killed.
-func (r *Resolver) Restore(ctx context.Context) error {
+func (r *Resolver) Restore() error {
 	projects := map[string]bool{}
 	for _, c := range r.containers.List((*container.Container).Running) {
 		projects[c.Project] = true
@@ -63,7 +71,9 @@ func (r *Resolver) Restore(ctx context.Context) error {
 		}
 	}
 	for name := range projects {
-		errs = append(errs, r.Write(ctx, name))
+		w := r.write(name)
+		<-w.done
+		errs = append(errs, w.err)
 	}
 	return errors.Join(errs...)
 }
@@ -89,28 +99,39 @@ func (r *Resolver) found(c *container.Container) bool {
 }
 
 // Changed brings the zones up to date that c has a part in, and returns when they are written.
-func (r *Resolver) Changed(ctx context.Context, c *container.Container) error {
-	projects := map[string]bool{c.Project: true}
-	if len(c.Networks) > 0 {
-		for _, other := range r.containers.List(func(o *container.Container) bool { return o.Running() && o.Project != c.Project }) {
-			if slices.ContainsFunc(other.Networks, func(n string) bool { return n != netplan.DefaultBridge && slices.Contains(c.Networks, n) }) || externalLink(other, c) {
-				projects[other.Project] = true
-			}
+func (r *Resolver) Changed(c *container.Container) error { return r.Change(c)() }
+
+// Change has the zones brought up to date that c has a part in; wait returns when they are written.
+func (r *Resolver) Change(c *container.Container) (wait func() error) {
+	all := []*writing{r.write(c.Project)}
+	seen := map[string]bool{}
+	for _, other := range r.containers.List(func(o *container.Container) bool { return o.Project != c.Project && o.Running() && sees(o, c) }) {
+		if !seen[other.Project] {
+			seen[other.Project] = true
+			all = append(all, r.write(other.Project))
 		}
 	}
-	var errs []error
-	for p := range projects {
-		errs = append(errs, r.Write(ctx, p))
+	return func() error {
+		var errs []error
+		for _, w := range all {
+			<-w.done
+			errs = append(errs, w.err)
+		}
+		return errors.Join(errs...)
 	}
-	return errors.Join(errs...)
+}
+
+// sees says whether names of c, which is of another project, are in the zone of o's.
+func sees(o, c *container.Container) bool {
+	return slices.ContainsFunc(o.Networks, func(n string) bool { return n != netplan.DefaultBridge && slices.Contains(c.Networks, n) }) || externalLink(o, c)
 }
 
 func externalLink(from, to *container.Container) bool {
 	return slices.ContainsFunc(from.Links, func(l container.Link) bool { return l.External == to.Name })
 }
 
-// Write writes one project's zone.
-func (r *Resolver) Write(_ context.Context, project string) error {
+// write has one project's zone written, as it is from now on.
+func (r *Resolver) write(project string) *writing {
 	r.mu.Lock()
 	w := r.writers[project]
 	if w == nil {
@@ -120,6 +141,32 @@ func (r *Resolver) Write(_ context.Context, project string) error {
 	r.mu.Unlock()
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.next == nil {
+		w.next = &writing{done: make(chan struct{})}
+	}
+	if !w.busy {
+		w.busy = true
+		go r.writeAll(w, project)
+	}
+	return w.next
+}
+
+// writeAll writes a zone until nobody wants it any more.
+func (r *Resolver) writeAll(w *zoneWriter, project string) {
+	for {
+		w.mu.Lock()
+		now := w.next
+		w.next, w.busy = nil, now != nil
+		w.mu.Unlock()
+		if now == nil {
+			return
+		}
+		now.err = r.writeZone(w, project)
+		close(now.done)
+	}
+}
+
+func (r *Resolver) writeZone(w *zoneWriter, project string) error {
 	z := r.zone(project)
 	if len(z.Endpoints) == 0 {
 		w.last = dns.Zone{}
@@ -139,15 +186,15 @@ func (r *Resolver) Write(_ context.Context, project string) error {
 // on the engine's shared bridge, their own project's and their links.
 func (r *Resolver) zone(project string) dns.Zone {
 	z := dns.Zone{Upstreams: r.upstreams(), Networks: map[string]dns.Names{}, Endpoints: map[string]dns.View{}, Reverse: map[string]map[netip.Addr]string{}}
-	running := r.containers.List(r.found)
 	mine := map[string]bool{}
-	for _, c := range running {
-		if c.Project == project {
-			for _, e := range c.Endpoints {
-				mine[e.Network] = true
-			}
+	for _, c := range r.containers.List(func(c *container.Container) bool { return c.Project == project && r.found(c) }) {
+		for _, e := range c.Endpoints {
+			mine[e.Network] = true
 		}
 	}
+	running := r.containers.List(func(c *container.Container) bool {
+		return slices.ContainsFunc(c.Endpoints, func(e netplan.Endpoint) bool { return mine[e.Network] }) && r.found(c)
+	})
 	for network := range mine {
 		if n, ok := r.network(network); ok {
 			for _, s := range n.Subnets {

@@ -67,7 +67,7 @@ func (n *names) set(c *container.Container, f func(*container.Status)) {
 
 func (n *names) changed(c *container.Container) {
 	n.Helper()
-	if err := n.resolver.Changed(n.Context(), c); err != nil {
+	if err := n.resolver.Changed(c); err != nil {
 		n.Fatal(err)
 	}
 }
@@ -197,7 +197,7 @@ func TestZonesThatAnEngineLeftGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := n.resolver.Restore(t.Context()); err != nil {
+	if err := n.resolver.Restore(); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(n.dir)

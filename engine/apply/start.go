@@ -87,6 +87,14 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 			return fmt.Errorf("share the network of container %q: it is not running: %w", parent.Name, errdefs.ErrFailedPrecondition)
 		}
 	}
+	named := func() error { return nil }
+	if len(c.Endpoints) > 0 {
+		// A network may have been replaced since the addresses were reserved.
+		if _, err := a.cfg.Networks.Reserve(ctx, c.Owner, c.Endpoints); err != nil {
+			return err
+		}
+		named = a.cfg.Resolver.Change(c) // beside what follows
+	}
 	for _, m := range c.Mounts {
 		if err := a.mountVolume(ctx, m); err != nil {
 			return err
@@ -104,10 +112,8 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 	if err := a.writeFiles(c); err != nil {
 		return err
 	}
-	if len(c.Endpoints) > 0 {
-		if err := a.cfg.Resolver.Changed(ctx, c); err != nil {
-			return fmt.Errorf("tell the resolver: %w", err)
-		}
+	if err := named(); err != nil {
+		return fmt.Errorf("tell the resolver: %w", err)
 	}
 	if len(c.Ports) == 0 {
 		return nil
@@ -123,10 +129,6 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 func (a *Applier) attach(ctx context.Context, c *container.Container) error {
 	if c.Netns == "" || c.Parent != "" {
 		return nil
-	}
-	// A network may have been replaced since the addresses were reserved.
-	if _, err := a.cfg.Networks.Reserve(ctx, c.Owner, c.Endpoints); err != nil {
-		return err
 	}
 	_, err := a.cfg.Networks.Attach(ctx, cni.Attachment{Owner: c.Owner, Netns: c.Netns, Endpoints: c.Endpoints, Sysctls: c.Sysctls})
 	return err
@@ -178,7 +180,7 @@ func (a *Applier) withdraw(ctx context.Context, c *container.Container) error {
 		errs = append(errs, a.cfg.Networks.Unpublish(ctx, c.Owner))
 	}
 	if len(c.Endpoints) > 0 {
-		errs = append(errs, a.cfg.Resolver.Changed(ctx, c))
+		errs = append(errs, a.cfg.Resolver.Changed(c))
 	}
 	return errors.Join(errs...)
 }
@@ -308,7 +310,7 @@ func (a *Applier) detach(ctx context.Context, c *container.Container) error {
 	if len(others) == 0 {
 		err = errors.Join(err, a.cfg.Networks.Release(c.Owner))
 		if len(c.Endpoints) > 0 {
-			err = errors.Join(err, a.cfg.Resolver.Changed(ctx, c), a.releaseBridge(ctx, c))
+			err = errors.Join(err, a.releaseBridge(ctx, c))
 		}
 	}
 	return err
