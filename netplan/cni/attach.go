@@ -6,19 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"berth/netplan"
 	"berth/netplan/cni/bridge"
-	"berth/netplan/cni/loopback"
 	"berth/netplan/cni/plugin"
 	"berth/netplan/ipam"
 	"berth/netplan/netns"
 
 	"github.com/containerd/errdefs"
+	"golang.org/x/sys/unix"
 )
 
 // Attachment is the networks of a container as they are to be.
@@ -50,9 +52,9 @@ func (d *Driver) Release(owner string) error {
 
 // Addresses gives the addresses that an owner has, in the order of its endpoints where it is attached.
 func (d *Driver) Addresses(owner string) []netplan.Address {
-	rec, err := d.attachment(owner)
+	rec, attached := d.attachment(owner)
 	rs := d.store.Reservations(owner)
-	if err == nil && len(rec.Endpoints) == len(rs) {
+	if attached && len(rec.Endpoints) == len(rs) {
 		return d.describe(rec.Endpoints, rs)
 	}
 	eps := make([]netplan.Endpoint, len(rs))
@@ -112,9 +114,9 @@ func (d *Driver) Attach(ctx context.Context, a Attachment) ([]netplan.Address, e
 	if err := d.writeAttachment(a); err != nil {
 		return nil, err
 	}
-	created, err := netns.Ensure(a.Netns)
+	created, err := netns.Within(a.Netns, func(created bool) error { return d.connect(a, addrs, created) })
 	if err == nil {
-		err = d.connect(ctx, a, addrs)
+		err = d.connectForeign(ctx, a, addrs)
 	}
 	if err != nil {
 		err = fmt.Errorf("attach %s: %w", a.Owner, err)
@@ -126,20 +128,86 @@ func (d *Driver) Attach(ctx context.Context, a Attachment) ([]netplan.Address, e
 	return addrs, nil
 }
 
-func (d *Driver) connect(ctx context.Context, a Attachment, addrs []netplan.Address) error {
+// connect sets up the namespace that the thread is in, and connects it with the bridges.
+func (d *Driver) connect(a Attachment, addrs []netplan.Address, created bool) error {
 	early, late := bySettled(a)
-	if err := netns.Do(a.Netns, func() error { return prepare(early, addrs) }); err != nil {
+	foreign := d.hasForeign(a)
+	if err := prepare(early, addrs, foreign); err != nil {
 		return err
+	}
+	if len(a.Endpoints) > 0 {
+		j, err := d.host.Join(a.Netns, d.linkPrefix(), created)
+		if err != nil {
+			return err
+		}
+		defer j.Close()
+		_, quiet := a.Sysctls[announce]
+		for i, e := range a.Endpoints {
+			n, ok := d.store.Network(e.Network)
+			if !ok {
+				return fmt.Errorf("network %q: %w", e.Network, errdefs.ErrNotFound)
+			}
+			if !isBridge(n) {
+				continue
+			}
+			if err := j.Add(end(n, e, addrs[i], quiet)); err != nil {
+				return fmt.Errorf("join network %q: %w", e.Network, err)
+			}
+		}
+	}
+	if foreign {
+		return nil
+	}
+	return setAll(late)
+}
+
+// end is the container's side of an endpoint's link.
+func end(n netplan.Network, e netplan.Endpoint, addr netplan.Address, quiet bool) bridge.End {
+	out := bridge.End{Bridge: n.Bridge, Name: e.Interface, MAC: addr.MAC, MTU: n.MTU, Quiet: quiet}
+	for _, a := range []struct {
+		at      netip.Prefix
+		gateway netip.Addr
+	}{{addr.IPv4, addr.Gateway}, {addr.IPv6, addr.Gateway6}} {
+		if !a.at.IsValid() {
+			continue
+		}
+		out.Addrs = append(out.Addrs, a.at)
+		if addr.Default && a.gateway.IsValid() {
+			out.Gateways = append(out.Gateways, a.gateway)
+		}
+	}
+	for _, l := range e.LinkLocal {
+		bits := 16
+		if l.Is6() {
+			bits = 64
+		}
+		out.Addrs = append(out.Addrs, netip.PrefixFrom(l, bits))
+	}
+	return out
+}
+
+func (d *Driver) hasForeign(a Attachment) bool {
+	return slices.ContainsFunc(a.Endpoints, func(e netplan.Endpoint) bool {
+		n, ok := d.store.Network(e.Network)
+		return ok && !isBridge(n)
+	})
+}
+
+// connectForeign has programs of the host connect the namespace with the networks that are theirs.
+func (d *Driver) connectForeign(ctx context.Context, a Attachment, addrs []netplan.Address) error {
+	if !d.hasForeign(a) {
+		return nil
 	}
 	for i, e := range a.Endpoints {
 		n, ok := d.store.Network(e.Network)
-		if !ok {
-			return fmt.Errorf("network %q: %w", e.Network, errdefs.ErrNotFound)
+		if !ok || isBridge(n) {
+			continue
 		}
 		if err := d.add(ctx, a, n, e, addrs[i]); err != nil {
 			return fmt.Errorf("join network %q: %w", e.Network, err)
 		}
 	}
+	_, late := bySettled(a)
 	if len(late) == 0 {
 		return nil
 	}
@@ -161,23 +229,27 @@ func bySettled(a Attachment) (early, late map[string]string) {
 	return early, late
 }
 
-// prepare sets up the namespace that the thread is in, before it has links.
-func prepare(sysctls map[string]string, addrs []netplan.Address) error {
-	six := "1"
-	for _, a := range addrs {
-		if a.IPv6.IsValid() {
-			six = "0"
-		}
-	}
+// announce has links tell their neighbours of their addresses: a container that comes back with its address says so.
+const announce = "net.ipv4.conf.default.arp_notify"
+
+// prepare sets up the namespace that the thread is in, before it has links. Each setting costs more, the more namespaces there
+// are, so none is made that a link can have for itself.
+func prepare(sysctls map[string]string, addrs []netplan.Address, foreign bool) error {
 	values := map[string]string{
 		// Images that run as a user bind port 80; Docker sets this as well.
 		"net.ipv4.ip_unprivileged_port_start": "0",
-		// A container that comes back with its address says so to its neighbours.
-		"net.ipv4.conf.default.arp_notify": "1",
 		// Links that are made from now on; lo keeps ::1.
-		"net.ipv6.conf.default.disable_ipv6": six,
-		// Addresses are given out by us, so nobody needs to wait for another one who has them.
-		"net.ipv6.conf.default.accept_dad": "0",
+		"net.ipv6.conf.default.disable_ipv6": "1",
+	}
+	for _, a := range addrs {
+		if a.IPv6.IsValid() {
+			values["net.ipv6.conf.default.disable_ipv6"] = "0"
+			// Addresses are given out by us, so nobody needs to wait for another one who has them.
+			values["net.ipv6.conf.default.accept_dad"] = "0"
+		}
+	}
+	if foreign {
+		values[announce] = "1"
 	}
 	for k := range sysctls {
 		delete(values, k)
@@ -190,7 +262,25 @@ func prepare(sysctls map[string]string, addrs []netplan.Address) error {
 	if err := setAll(sysctls); err != nil {
 		return err
 	}
-	return loopback.Up()
+	return loopbackUp()
+}
+
+// loopbackUp brings lo up in the thread's namespace. The kernel gives it its addresses itself.
+func loopbackUp() (err error) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("bring up lo: %w", err)
+	}
+	defer func() { err = errors.Join(err, unix.Close(fd)) }()
+	ifr, err := unix.NewIfreq("lo")
+	if err != nil {
+		return err
+	}
+	ifr.SetUint16(unix.IFF_UP)
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
+		return fmt.Errorf("bring up lo: %w", err)
+	}
+	return nil
 }
 
 func setAll(sysctls map[string]string) error {
@@ -216,10 +306,7 @@ func set(key, value string) error {
 // Detach unpins the owner's namespace; it ends with its last process, and its links with it. The addresses stay
 // reserved until Release.
 func (d *Driver) Detach(ctx context.Context, owner, path string) error {
-	rec, err := d.attachment(owner)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
+	rec, _ := d.attachment(owner)
 	errs := d.leave(ctx, rec)
 	if path == "" {
 		path = rec.Netns
@@ -233,17 +320,23 @@ func (d *Driver) Detach(ctx context.Context, owner, path string) error {
 	if err := os.Remove(d.attachmentPath(owner)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("detach %s: %w", owner, err)
 	}
+	d.attachedMu.Lock()
+	defer d.attachedMu.Unlock()
+	delete(d.attached, owner)
 	return nil
 }
 
 // leave has the plugins of the host take back what they have done.
 func (d *Driver) leave(ctx context.Context, a Attachment) error {
+	if !d.hasForeign(a) {
+		return nil
+	}
 	var errs error
 	addrs := d.Addresses(a.Owner)
 	for i, e := range a.Endpoints {
 		n, ok := d.store.Network(e.Network)
-		if !ok || i >= len(addrs) {
-			continue
+		if !ok || isBridge(n) || i >= len(addrs) {
+			continue // pairs of links end with the namespace
 		}
 		err := d.del(ctx, a, n, e, addrs[i])
 		if errors.As(err, new(*plugin.MissingError)) {
@@ -262,7 +355,8 @@ func (d *Driver) attachmentPath(owner string) string {
 	return filepath.Join(d.attachmentsDir(), ipam.Escape(owner)+".json")
 }
 
-// openAttachments makes the folder, and removes what a writer that was killed has left in it.
+// openAttachments reads the folder, which it makes if it is not there, and removes what a writer that was killed has left in
+// it.
 func (d *Driver) openAttachments() error {
 	if err := os.MkdirAll(d.attachmentsDir(), 0o700); err != nil {
 		return err
@@ -271,12 +365,28 @@ func (d *Driver) openAttachments() error {
 	for _, f := range files {
 		err = errors.Join(err, os.Remove(f))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if files, err = filepath.Glob(filepath.Join(d.attachmentsDir(), "*.json")); err != nil {
+		return err
+	}
+	for _, f := range files {
+		a, err := readAttachment(f)
+		if err != nil {
+			return err
+		}
+		d.attached[a.Owner] = a
+	}
+	return nil
 }
 
-// attachment reads what an owner is attached to; fs.ErrNotExist if it is not.
-func (d *Driver) attachment(owner string) (a Attachment, err error) {
-	return readAttachment(d.attachmentPath(owner))
+// attachment gives what an owner is attached to, if it is.
+func (d *Driver) attachment(owner string) (a Attachment, attached bool) {
+	d.attachedMu.Lock()
+	defer d.attachedMu.Unlock()
+	a, attached = d.attached[owner]
+	return a, attached
 }
 
 func readAttachment(path string) (a Attachment, err error) {
@@ -290,21 +400,11 @@ func readAttachment(path string) (a Attachment, err error) {
 	return a, nil
 }
 
-// attachments reads all of them.
-func (d *Driver) attachments() ([]Attachment, error) {
-	files, err := filepath.Glob(filepath.Join(d.attachmentsDir(), "*.json"))
-	if err != nil {
-		return nil, err
-	}
-	var out []Attachment
-	for _, f := range files {
-		a, err := readAttachment(f)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a)
-	}
-	return out, nil
+// attachments gives all of them, by owner.
+func (d *Driver) attachments() []Attachment {
+	d.attachedMu.Lock()
+	defer d.attachedMu.Unlock()
+	return slices.SortedFunc(maps.Values(d.attached), func(a, b Attachment) int { return strings.Compare(a.Owner, b.Owner) })
 }
 
 func (d *Driver) writeAttachment(a Attachment) error {
@@ -320,5 +420,8 @@ func (d *Driver) writeAttachment(a Attachment) error {
 	if err := os.Rename(tmp, path); err != nil {
 		return fmt.Errorf("record attachment of %s: %w", a.Owner, err)
 	}
+	d.attachedMu.Lock()
+	defer d.attachedMu.Unlock()
+	d.attached[a.Owner] = a
 	return nil
 }

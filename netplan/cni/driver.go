@@ -15,8 +15,6 @@ import (
 	"berth/netplan"
 	"berth/netplan/cni/bridge"
 	"berth/netplan/cni/firewall"
-	"berth/netplan/cni/hostlocal"
-	"berth/netplan/cni/loopback"
 	"berth/netplan/cni/plugin"
 	"berth/netplan/cni/portmap"
 	"berth/netplan/ipam"
@@ -55,11 +53,14 @@ type Driver struct {
 	// mu keeps networks still while addresses in them are given out.
 	mu sync.RWMutex
 	up map[string]bool // networks that this engine has brought up
+
+	attachedMu sync.Mutex
+	attached   map[string]Attachment // as they are recorded, by owner
 }
 
 // Open reads the records and connects to the kernel. It changes nothing on the host.
 func Open(ctx context.Context, c Config) (*Driver, error) {
-	d := &Driver{tag: tag(c.Engine), log: c.Log, state: filepath.Join(c.State, "network"), dirs: c.PluginDirs, up: map[string]bool{}}
+	d := &Driver{tag: tag(c.Engine), log: c.Log, state: filepath.Join(c.State, "network"), dirs: c.PluginDirs, up: map[string]bool{}, attached: map[string]Attachment{}}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -91,12 +92,7 @@ func (d *Driver) open(ctx context.Context, root string) (err error) {
 	if d.ports, err = portmap.Open(filepath.Join(root, "ports"), d.table); err != nil {
 		return err
 	}
-	local := hostlocal.Plugin{Store: d.store}
-	d.exec = plugin.New(map[string]plugin.Plugin{
-		"bridge":     bridge.Plugin{Host: d.host, IPAM: local, Prefix: d.linkPrefix()},
-		"host-local": local,
-		"loopback":   loopback.Plugin{},
-	})
+	d.exec = plugin.New()
 	d.cni = libcni.NewCNIConfigWithCacheDir(d.dirs, filepath.Join(d.state, "cni"), d.exec)
 	d.table.Load(d.firewallNetworks(), d.ports.Mappings())
 	d.stop, err = d.table.Watch(func() {

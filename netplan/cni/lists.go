@@ -9,8 +9,6 @@ import (
 	"strings"
 
 	"berth/netplan"
-	"berth/netplan/cni/bridge"
-	"berth/netplan/cni/hostlocal"
 	"berth/netplan/cni/plugin"
 	"berth/netplan/ipam"
 	"berth/netplan/netns"
@@ -21,14 +19,12 @@ import (
 
 // add runs the network's list for one endpoint.
 func (d *Driver) add(ctx context.Context, a Attachment, n netplan.Network, e netplan.Endpoint, addr netplan.Address) error {
-	if !isBridge(n) {
-		// Programs may take it ill to be called twice.
-		there, err := hasLink(a.Netns, e.Interface)
-		if err != nil || there {
-			return err
-		}
+	// Programs may take it ill to be called twice.
+	there, err := hasLink(a.Netns, e.Interface)
+	if err != nil || there {
+		return err
 	}
-	list, err := d.list(n, e, addr)
+	list, err := d.list(n, addr)
 	if err != nil {
 		return err
 	}
@@ -38,7 +34,7 @@ func (d *Driver) add(ctx context.Context, a Attachment, n netplan.Network, e net
 
 // del runs it backwards.
 func (d *Driver) del(ctx context.Context, a Attachment, n netplan.Network, e netplan.Endpoint, addr netplan.Address) error {
-	list, err := d.list(n, e, addr)
+	list, err := d.list(n, addr)
 	if err != nil {
 		return err
 	}
@@ -58,31 +54,19 @@ func hasLink(path, name string) (there bool, err error) {
 }
 
 func (d *Driver) runtime(a Attachment, e netplan.Endpoint, addr netplan.Address) *libcni.RuntimeConf {
-	caps := map[string]any{"mac": addr.MAC, "gateway": addr.Default}
-	if len(e.LinkLocal) > 0 {
-		caps["linkLocal"] = e.LinkLocal
-	}
 	return &libcni.RuntimeConf{
 		ContainerID: ipam.Escape(a.Owner),
 		NetNS:       a.Netns,
 		IfName:      e.Interface,
 		// The first says that a plugin which does not know the others may go on.
-		Args:           [][2]string{{"IgnoreUnknown", "1"}, {hostlocal.OwnerArg, a.Owner}},
-		CapabilityArgs: caps,
+		Args:           [][2]string{{"IgnoreUnknown", "1"}, {"BERTH_OWNER", a.Owner}},
+		CapabilityArgs: map[string]any{"mac": addr.MAC},
 	}
 }
 
 // list is a network as a CNI network list.
-func (d *Driver) list(n netplan.Network, e netplan.Endpoint, addr netplan.Address) (*libcni.NetworkConfigList, error) {
-	var conf any
-	if isBridge(n) {
-		c := bridge.Config{Type: "bridge", Bridge: n.Bridge, MTU: n.MTU, Capabilities: bridge.Capabilities()}
-		c.IPAM.Type = "host-local"
-		conf = c
-	} else {
-		conf = foreign(n, addr)
-	}
-	data, err := json.Marshal(map[string]any{"cniVersion": plugin.Version, "name": n.Name, "plugins": []any{conf}})
+func (d *Driver) list(n netplan.Network, addr netplan.Address) (*libcni.NetworkConfigList, error) {
+	data, err := json.Marshal(map[string]any{"cniVersion": plugin.Version, "name": n.Name, "plugins": []any{foreign(n, addr)}})
 	if err != nil {
 		return nil, err
 	}

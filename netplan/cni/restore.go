@@ -69,9 +69,7 @@ func (d *Driver) dropDead(ctx context.Context, live map[string]Live) error {
 			errs = errors.Join(errs, d.ports.Unpublish(owner))
 		}
 	}
-	attached, err := d.attachments()
-	errs = errors.Join(errs, err)
-	for _, a := range attached {
+	for _, a := range d.attachments() {
 		if live[a.Owner].Netns != a.Netns {
 			errs = errors.Join(errs, d.Detach(ctx, a.Owner, a.Netns))
 		}

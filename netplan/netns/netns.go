@@ -2,7 +2,7 @@
 //
 // A namespace is pinned as a file: the kernel's handle is bind-mounted on it. This is the only package that locks an
 // OS thread; what a function started by Do starts in turn (a goroutine, a dial with a timeout) does not run in the
-// namespace. Entry points are Ensure, Remove and Do. All may be repeated after a crash at any instruction.
+// namespace. Entry points are Ensure, Within, Remove and Do. All may be repeated after a crash at any instruction.
 package netns
 
 import (
@@ -18,18 +18,31 @@ import (
 
 // Ensure makes a new network namespace pinned at path, or finds the one that is pinned there.
 func Ensure(path string) (created bool, err error) {
-	pinned, err := Pinned(path)
-	if err != nil || pinned {
-		return false, err
+	return Within(path, func(bool) error { return nil })
+}
+
+// Within runs f on a thread that is in the namespace pinned at path, which is made if it is not there; f is told which. One
+// that was made is there also if f fails.
+func Within(path string, f func(created bool) error) (created bool, err error) {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY|unix.O_CLOEXEC, 0o444)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o711); err == nil {
+			file, err = os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_RDONLY|unix.O_CLOEXEC, 0o444)
+		}
 	}
-	if err := os.MkdirAll(filepath.Dir(path), 0o711); err != nil {
+	if errors.Is(err, fs.ErrExist) {
+		pinned, err := Pinned(path)
+		if err != nil {
+			return false, err
+		}
+		if pinned {
+			return false, Do(path, func() error { return f(false) })
+		}
+		// Who made the file was killed before the namespace was on it.
+	} else if err != nil {
 		return false, fmt.Errorf("make network namespace: %w", err)
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_CLOEXEC, 0o444)
-	if err != nil {
-		return false, fmt.Errorf("make network namespace: %w", err)
-	}
-	f.Close()
+	file.Close() // nil has nothing to close
 	err = onThread(func() error {
 		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("make network namespace: %w", err)
@@ -37,12 +50,13 @@ func Ensure(path string) (created bool, err error) {
 		if err := unix.Mount(threadNetns(), path, "", unix.MS_BIND, ""); err != nil {
 			return fmt.Errorf("pin network namespace at %s: %w", path, err)
 		}
-		return nil
+		created = true
+		return f(true)
 	})
-	if err != nil {
-		return false, errors.Join(err, os.Remove(path))
+	if !created {
+		err = errors.Join(err, os.Remove(path))
 	}
-	return true, nil
+	return created, err
 }
 
 // Pinned says if path holds a network namespace; a path that is not there holds none.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/containerd/errdefs"
 	"github.com/vishvananda/netlink"
@@ -26,7 +27,11 @@ type Spec struct {
 // Host is a connection to the host's network namespace. Its methods may be called at the same time.
 type Host struct {
 	nl           *netlink.Handle
+	batch        *conn
 	mark, prefix string
+
+	mu      sync.Mutex
+	indexes map[string]int // of bridges, by name
 }
 
 // Open connects to the network namespace that the program runs in. A bridge is the engine's own if its alias is mark,
@@ -36,11 +41,19 @@ func Open(mark, prefix string) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
 	}
-	return &Host{h, mark, prefix}, nil
+	c, err := dial()
+	if err != nil {
+		h.Close()
+		return nil, err
+	}
+	return &Host{nl: h, batch: c, mark: mark, prefix: prefix, indexes: map[string]int{}}, nil
 }
 
 // Close ends the connection.
-func (h *Host) Close() { h.nl.Close() }
+func (h *Host) Close() {
+	h.nl.Close()
+	h.batch.close()
+}
 
 func (h *Host) ours(l netlink.Link) bool {
 	_, ok := l.(*netlink.Bridge)
@@ -91,6 +104,25 @@ func (h *Host) Ensure(s Spec) error {
 func (h *Host) IsUp(name string) bool {
 	l, err := h.find(name)
 	return err == nil && l != nil && l.Attrs().Flags&net.FlagUp != 0
+}
+
+// index gives the index of a bridge, as it is remembered, if that may be.
+func (h *Host) index(bridge string, remembered bool) (int, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := h.indexes[bridge]; i > 0 && remembered {
+		return i, nil
+	}
+	l, err := h.find(bridge)
+	if err != nil {
+		return 0, err
+	}
+	if l == nil {
+		delete(h.indexes, bridge)
+		return 0, fmt.Errorf("bridge %q is not there", bridge)
+	}
+	h.indexes[bridge] = l.Attrs().Index
+	return l.Attrs().Index, nil
 }
 
 // find gives the link, or nil.
