@@ -161,6 +161,9 @@ func (v *verb) run(ctx context.Context, p plan.Plan) error {
 		v.emit(api.Event{Kind: api.KindPlan, Plan: apiSteps(p.Steps)})
 		return nil
 	}
+	if v.limits.Parallel == 0 {
+		v.session.Foresee(p.Steps)
+	}
 	return run.Steps(ctx, p.Steps, v.session.Do, v.limits, func(r run.Report) {
 		v.emit(api.Event{Kind: api.KindStep, Step: stepEvent(r)})
 	})

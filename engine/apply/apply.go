@@ -97,6 +97,8 @@ type Session struct {
 
 	expect sync.Once
 	end    func(context.Context) // of what expect began
+
+	ahead ahead
 }
 
 func imagesOf(p *project.Project) []string {
@@ -121,7 +123,10 @@ func (a *Applier) Session(ctx context.Context, p *project.Project) (context.Cont
 		s.LetImagesGo()
 		return ignoreNotFound(manager.Delete(ctx, l))
 	}
-	return leases.WithLease(ctx, l.ID), s, nil
+	ctx = leases.WithLease(ctx, l.ID)
+	s.ahead.ready = func(c *container.Container) error { return a.cfg.Containers.Ready(ctx, c, a.startOptions(c)) }
+	s.ahead.undo = a.cfg.Containers.Unready
+	return ctx, s, nil
 }
 
 // leaseLabel is on the leases of sessions; its value is the project.
@@ -144,9 +149,9 @@ func (a *Applier) EndSessions(ctx context.Context) error {
 // Close ends the verb's work.
 func (s *Session) Close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
-	var err error
+	err := s.ahead.close(ctx)
 	if s.lease != nil {
-		err = s.lease(ctx)
+		err = errors.Join(err, s.lease(ctx))
 	}
 	s.expect.Do(func() {})
 	if s.end != nil {

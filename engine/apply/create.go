@@ -107,6 +107,7 @@ func (s *Session) create(ctx context.Context, do plan.CreateContainer, svc types
 		return nil, fmt.Errorf("create container %q: %w", m.rec.Name, err)
 	}
 	s.cfg.Events.Publish(c.Event("create"))
+	s.ahead.made(c)
 	return c, nil
 }
 

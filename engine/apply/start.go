@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/containerd/errdefs"
@@ -35,6 +36,9 @@ func (s *Session) startStep(ctx context.Context, do plan.StartContainer) error {
 	if s.Attach != nil {
 		s.Attach(c)
 	}
+	if err := s.ahead.wait(ctx, c); err != nil {
+		return err
+	}
 	return s.Start(ctx, c)
 }
 
@@ -55,15 +59,36 @@ func (a *Applier) start(ctx context.Context, c *container.Container, again bool)
 	}
 	a.cfg.Resolver.Starting(c)
 	began := false
-	err := a.cfg.Containers.Start(ctx, c, container.StartOptions{
-		Prepare: func(ctx context.Context) error { began = true; return a.prepare(ctx, c) },
-		Amend:   a.amend(c),
-		Started: func() {
-			a.cfg.Events.Publish(c.Event(event.Start))
-			a.hooks.Started(c, again)
-		},
-		Again: again,
+	o := a.startOptions(c)
+	prepare, named := o.Prepare, func() error { return nil }
+	// What tells others of the container is under way while the rest is made.
+	tell := sync.OnceFunc(func() {
+		if len(c.Endpoints) > 0 {
+			named = a.cfg.Resolver.Change(c)
+		}
 	})
+	o.Prepare = func(ctx context.Context) error {
+		began = true
+		if err := a.reserveAgain(ctx, c); err != nil {
+			return err
+		}
+		tell()
+		return prepare(ctx)
+	}
+	o.Announce = func(ctx context.Context) error {
+		began = true
+		tell()
+		if err := named(); err != nil {
+			return fmt.Errorf("tell the resolver: %w", err)
+		}
+		return a.publish(ctx, c)
+	}
+	o.Started = func() {
+		a.cfg.Events.Publish(c.Event(event.Start))
+		a.hooks.Started(c, again)
+	}
+	o.Again = again
+	err := a.cfg.Containers.Start(ctx, c, o)
 	a.cfg.Resolver.Settled(c)
 	if err != nil && began {
 		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Minute)
@@ -76,7 +101,24 @@ func (a *Applier) start(ctx context.Context, c *container.Container, again bool)
 	return a.refreshLinkers(ctx, c)
 }
 
-// prepare makes what a container needs around its process. All of it may be there already.
+// startOptions say how a container gets what it needs around its process.
+func (a *Applier) startOptions(c *container.Container) container.StartOptions {
+	return container.StartOptions{
+		Prepare: func(ctx context.Context) error { return a.prepare(ctx, c) },
+		Amend:   a.amend(c),
+	}
+}
+
+// reserveAgain takes the addresses of a container that has some: a network may have been replaced since they were reserved.
+func (a *Applier) reserveAgain(ctx context.Context, c *container.Container) error {
+	if len(c.Endpoints) == 0 {
+		return nil
+	}
+	_, err := a.cfg.Networks.Reserve(ctx, c.Owner, c.Endpoints)
+	return err
+}
+
+// prepare makes what a container needs around its process, but nothing that others notice. All of it may be there already.
 func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 	if c.Parent != "" {
 		parent, err := a.cfg.Containers.Get(c.Parent)
@@ -86,14 +128,6 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 		if !parent.Running() {
 			return fmt.Errorf("share the network of container %q: it is not running: %w", parent.Name, errdefs.ErrFailedPrecondition)
 		}
-	}
-	named := func() error { return nil }
-	if len(c.Endpoints) > 0 {
-		// A network may have been replaced since the addresses were reserved.
-		if _, err := a.cfg.Networks.Reserve(ctx, c.Owner, c.Endpoints); err != nil {
-			return err
-		}
-		named = a.cfg.Resolver.Change(c) // beside what follows
 	}
 	for _, m := range c.Mounts {
 		if err := a.mountVolume(ctx, m); err != nil {
@@ -109,12 +143,11 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 	if err := a.attach(ctx, c); err != nil {
 		return err
 	}
-	if err := a.writeFiles(c); err != nil {
-		return err
-	}
-	if err := named(); err != nil {
-		return fmt.Errorf("tell the resolver: %w", err)
-	}
+	return a.writeFiles(c)
+}
+
+// publish opens the container's ports.
+func (a *Applier) publish(ctx context.Context, c *container.Container) error {
 	if len(c.Ports) == 0 {
 		return nil
 	}

@@ -331,3 +331,71 @@ func TestFind(t *testing.T) {
 		}
 	}
 }
+
+func TestAContainerThatWasMadeReadyIsStartedWithItsTask(t *testing.T) {
+	r := containertest.New(t)
+	s := open(t, r, container.Hooks{})
+	c := containertest.Add(t, s, container.Record{})
+	ctx := containertest.Context(t)
+	prepared, announced := 0, 0
+	o := container.StartOptions{
+		Prepare:  func(context.Context) error { prepared++; return nil },
+		Announce: func(context.Context) error { announced++; return nil },
+	}
+	for range 2 {
+		if err := s.Ready(ctx, c, o); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Running() || r.Task(c.ID) != taskapi.Status_CREATED || prepared != 1 || announced != 0 {
+		t.Fatalf("running: %t, task %v, prepared %d times, announced %d times", c.Running(), r.Task(c.ID), prepared, announced)
+	}
+	if err := s.Start(ctx, c, o); err != nil {
+		t.Fatal(err)
+	}
+	if !c.Running() || r.Task(c.ID) != taskapi.Status_RUNNING || prepared != 1 || announced != 1 {
+		t.Errorf("running: %t, task %v, prepared %d times, announced %d times", c.Running(), r.Task(c.ID), prepared, announced)
+	}
+	if err := s.Unready(ctx, c); err != nil || r.Task(c.ID) != taskapi.Status_RUNNING {
+		t.Errorf("one that runs is made unready: %v, task %v", err, r.Task(c.ID))
+	}
+}
+
+func TestAContainerThatWasMadeReadyAndNotStartedLeavesNoTask(t *testing.T) {
+	failed := errors.New("no room")
+	for name, end := range map[string]func(context.Context, *container.Store, *container.Container) error{
+		"taken back": func(ctx context.Context, s *container.Store, c *container.Container) error { return s.Unready(ctx, c) },
+		"announced in vain": func(ctx context.Context, s *container.Store, c *container.Container) error {
+			err := s.Start(ctx, c, container.StartOptions{Announce: func(context.Context) error { return failed }})
+			if !errors.Is(err, failed) {
+				return errors.Join(errors.New("the start did not fail"), err)
+			}
+			return nil
+		},
+		"broken off": func(ctx context.Context, s *container.Store, c *container.Container) error {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			if err := s.Start(ctx, c, container.StartOptions{}); !errors.Is(err, context.Canceled) {
+				return errors.Join(errors.New("the start did not fail"), err)
+			}
+			return nil
+		},
+		"removed": func(ctx context.Context, s *container.Store, c *container.Container) error { return s.Remove(ctx, c) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := containertest.New(t)
+			s := open(t, r, container.Hooks{})
+			c := containertest.Add(t, s, container.Record{})
+			ctx := containertest.Context(t)
+			if err := s.Ready(ctx, c, container.StartOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			if err := end(ctx, s, c); err != nil {
+				t.Error(err)
+			}
+			if got := r.Task(c.ID); got != taskapi.Status_UNKNOWN || c.Running() {
+				t.Errorf("task %v, running: %t", got, c.Running())
+			}
+		})
+	}
+}

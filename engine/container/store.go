@@ -67,8 +67,9 @@ type Store struct {
 type Container struct {
 	Record
 
-	op   sync.Mutex // held by Start, the handling of an exit, and Remove
-	disk sync.Mutex // held while the status is changed and written, so that files are written in the order of changes
+	op    sync.Mutex // held by Start, the handling of an exit, and Remove
+	ready bool       // op is held: it has a task that was not started
+	disk  sync.Mutex // held while the status is changed and written, so that files are written in the order of changes
 
 	mu      sync.Mutex
 	status  Status

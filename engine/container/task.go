@@ -1,6 +1,7 @@
 package container
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,9 +33,10 @@ import (
 // StartOptions are of one start.
 type StartOptions struct {
 	// Prepare makes what the process needs around it; Amend changes the spec for this start alone (namespaces of other
-	// containers that run now). Both may be nil.
-	Prepare func(context.Context) error
-	Amend   func(*specs.Spec) error
+	// containers that run now). Announce is called when all is ready and the process is about to run. All may be nil.
+	Prepare  func(context.Context) error
+	Amend    func(*specs.Spec) error
+	Announce func(context.Context) error
 	// Started is called when the process runs, and before its exit can be handled. It may be nil.
 	Started func()
 	// Again is a start by a restart policy: it counts, and comes to nothing if the user has stopped the container.
@@ -101,36 +103,80 @@ func startFailureCode(err error) int {
 	return 128
 }
 
-func (s *Store) start(ctx context.Context, c *Container, o StartOptions) (pid int, err error) {
+// Ready does all of a start but the last of it, so that a Start that comes soon is short. One that runs, or that is ready, is left
+// as it is. It stays ready until Start, Remove or Unready; when the engine is killed, the next one's Adopt ends it.
+func (s *Store) Ready(ctx context.Context, c *Container, o StartOptions) error {
+	c.op.Lock()
+	defer c.op.Unlock()
+	if c.Removed() || c.Running() || c.ready {
+		return nil
+	}
+	return s.makeReady(ctx, c, o)
+}
+
+// Unready takes back what Ready did, of a container that was not started.
+func (s *Store) Unready(ctx context.Context, c *Container) error {
+	c.op.Lock()
+	defer c.op.Unlock()
+	if !c.ready {
+		return nil
+	}
+	return s.unready(ctx, c)
+}
+
+func (s *Store) unready(ctx context.Context, c *Container) error {
+	c.ready = false
+	_, err := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID})
+	return ignoreNotFound(err)
+}
+
+func (s *Store) makeReady(ctx context.Context, c *Container, o StartOptions) error {
 	if o.Prepare != nil {
 		if err := o.Prepare(ctx); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	if o.Amend != nil {
 		if err := s.amend(ctx, c.ID, o.Amend); err != nil {
-			return 0, err
+			return err
 		}
 	}
 	req := &tasks.CreateTaskRequest{ContainerID: c.ID, Terminal: c.TTY}
 	mounts, err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Mounts(ctx, c.ID)
 	if err != nil {
-		return 0, fmt.Errorf("its file system: %w", err)
+		return fmt.Errorf("its file system: %w", err)
 	}
 	for _, m := range mounts {
 		req.Rootfs = append(req.Rootfs, &types.Mount{Type: m.Type, Source: m.Source, Target: m.Target, Options: m.Options})
 	}
 	if err := s.streams(c, req); err != nil {
-		return 0, err
+		return err
 	}
 	if err := ctx.Err(); err != nil {
-		return 0, err
+		return err
 	}
-	// From here on the start is brought to its end: a call that is broken off could leave a process that nobody knows.
+	// This is brought to its end: a call that is broken off could leave a process that nobody knows.
+	if err := s.createTask(context.WithoutCancel(ctx), c, req); err != nil {
+		return startError(c, err)
+	}
+	c.ready = true
+	return nil
+}
+
+func (s *Store) start(ctx context.Context, c *Container, o StartOptions) (pid int, err error) {
+	if !c.ready {
+		if err := s.makeReady(ctx, c, o); err != nil {
+			return 0, err
+		}
+	}
+	if o.Announce != nil {
+		err = o.Announce(ctx)
+	}
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return 0, errors.Join(err, s.unready(context.WithoutCancel(ctx), c))
+	}
+	// From here on the start is brought to its end, for the same reason.
 	ctx = context.WithoutCancel(ctx)
-	if err := s.createTask(ctx, c, req); err != nil {
-		return 0, startError(c, err)
-	}
 	c.mu.Lock()
 	c.exited = make(chan struct{})
 	c.mu.Unlock()
@@ -139,9 +185,9 @@ func (s *Store) start(ctx context.Context, c *Container, o StartOptions) (pid in
 		c.mu.Lock()
 		close(c.exited)
 		c.mu.Unlock()
-		_, derr := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID})
-		return 0, startError(c, errors.Join(errgrpc.ToNative(err), ignoreNotFound(derr)))
+		return 0, startError(c, errors.Join(errgrpc.ToNative(err), s.unready(ctx, c)))
 	}
+	c.ready = false
 	return int(resp.Pid), nil
 }
 
@@ -351,6 +397,7 @@ func (s *Store) Remove(ctx context.Context, c *Container) error {
 	if err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
 		return fmt.Errorf("its file system: %w", err)
 	}
+	c.ready = false
 	c.disk.Lock() // a status that is being written has its file before the folder goes
 	c.mu.Lock()
 	c.removed = true
