@@ -91,7 +91,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	e.kept.dir = filepath.Join(cfg.Root, "projects")
 	var err error
 	if e.containers, err = container.Open(e.ctx, container.Config{
-		Client: rt.Client, Snapshotter: rt.Snapshotter, Bundles: rt.Bundles(), Runtime: rt.Shim(), Options: rt.RuncOptions(),
+		Client: rt.Client, Snapshotter: rt.Snapshotter, Bundles: rt.Bundles(), Runtime: rt.Shim(), Options: rt.RuncOptions(), Together: rt.Together,
 		Dir: filepath.Join(cfg.Root, "containers"), State: filepath.Join(cfg.State, "containers"), Log: cfg.Log,
 		Hooks: container.Hooks{Exited: e.exited, OOM: e.oom},
 	}); err != nil {

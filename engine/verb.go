@@ -51,10 +51,7 @@ func (e *Engine) openVerb(ctx context.Context, name string, sel api.ProjectSelec
 	} else {
 		v.release = func() {}
 	}
-	if ctx, err = v.openSession(ctx); err != nil {
-		v.release()
-		return nil, nil, err
-	}
+	v.openSession(ctx)
 	return ctx, v, nil
 }
 
@@ -69,8 +66,8 @@ func (e *Engine) openImages(ctx context.Context, name string, sel api.ProjectSel
 	if v.project, v.known, err = e.selected(sel); err != nil {
 		return nil, nil, err
 	}
-	ctx, err = v.openSession(ctx)
-	return ctx, v, err
+	v.openSession(ctx)
+	return ctx, v, nil
 }
 
 func (e *Engine) newVerb(name string, parallel int, dryRun bool, emit func(api.Event) error) *verb {
@@ -83,19 +80,15 @@ func (e *Engine) newVerb(name string, parallel int, dryRun bool, emit func(api.E
 	return v
 }
 
-func (v *verb) openSession(ctx context.Context) (context.Context, error) {
-	ctx, session, err := v.apply.Session(ctx, v.project)
-	if err != nil {
-		return nil, err
-	}
-	v.session = session
-	session.Warn = func(key, text string) {
+// openSession begins the verb's work.
+func (v *verb) openSession(ctx context.Context) {
+	v.session = v.apply.Session(ctx, v.project)
+	v.session.Warn = func(key, text string) {
 		if key != "" {
 			text = key + ": " + text
 		}
 		v.emit(api.Event{Kind: api.KindWarning, Text: text})
 	}
-	return ctx, nil
 }
 
 // verbRestore is what the engine calls its own work on a project after a crash or a reboot.

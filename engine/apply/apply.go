@@ -93,7 +93,8 @@ type Session struct {
 	// LetImagesGo gives up the images before Close.
 	LetImagesGo func()
 
-	lease func(context.Context) error
+	leaseMu sync.Mutex
+	lease   string // its id, "" for none yet
 
 	expect sync.Once
 	end    func(context.Context) // of what expect began
@@ -109,24 +110,28 @@ func imagesOf(p *project.Project) []string {
 	return refs
 }
 
-// Session begins a verb's work; the context that comes back holds a lease under which what is made is safe from garbage
-// collection until Close. The project's images keep their names until then.
-func (a *Applier) Session(ctx context.Context, p *project.Project) (context.Context, *Session, error) {
-	manager := a.cfg.Client.LeasesService()
-	l, err := manager.Create(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour), leases.WithLabel(leaseLabel, p.Name))
-	if err != nil {
-		return nil, nil, fmt.Errorf("take a lease: %w", err)
-	}
+// Session begins a verb's work. The project's images keep their names until Close.
+func (a *Applier) Session(ctx context.Context, p *project.Project) *Session {
 	s := &Session{Applier: a, Project: p, Warn: func(string, string) {}}
 	s.LetImagesGo = a.cfg.Images.Hold(imagesOf(p)...)
-	s.lease = func(ctx context.Context) error {
-		s.LetImagesGo()
-		return ignoreNotFound(manager.Delete(ctx, l))
-	}
-	ctx = leases.WithLease(ctx, l.ID)
 	s.ahead.ready = func(c *container.Container) error { return a.cfg.Containers.Ready(ctx, c, a.startOptions(c)) }
 	s.ahead.undo = a.cfg.Containers.Unready
-	return ctx, s, nil
+	return s
+}
+
+// Lease gives a context with the session's lease, under which what is made is safe from garbage collection until Close. Do takes
+// it by itself where something is made: a verb that makes nothing does not wait for the disk.
+func (s *Session) Lease(ctx context.Context) (context.Context, error) {
+	s.leaseMu.Lock()
+	defer s.leaseMu.Unlock()
+	if s.lease == "" {
+		l, err := s.cfg.Client.LeasesService().Create(ctx, leases.WithRandomID(), leases.WithExpiration(24*time.Hour), leases.WithLabel(leaseLabel, s.Project.Name))
+		if err != nil {
+			return nil, fmt.Errorf("take a lease: %w", err)
+		}
+		s.lease = l.ID
+	}
+	return leases.WithLease(ctx, s.lease), nil
 }
 
 // leaseLabel is on the leases of sessions; its value is the project.
@@ -150,8 +155,9 @@ func (a *Applier) EndSessions(ctx context.Context) error {
 func (s *Session) Close(ctx context.Context) error {
 	ctx = context.WithoutCancel(ctx)
 	err := s.ahead.close(ctx)
-	if s.lease != nil {
-		err = errors.Join(err, s.lease(ctx))
+	s.LetImagesGo()
+	if s.lease != "" {
+		err = errors.Join(err, ignoreNotFound(s.cfg.Client.LeasesService().Delete(ctx, leases.Lease{ID: s.lease})))
 	}
 	s.expect.Do(func() {})
 	if s.end != nil {
@@ -162,6 +168,13 @@ func (s *Session) Close(ctx context.Context) error {
 
 // Do carries out one step.
 func (s *Session) Do(ctx context.Context, st plan.Step) error {
+	switch st.Do.(type) {
+	case plan.PullImage, plan.BuildImage, plan.CreateContainer:
+		var err error
+		if ctx, err = s.Lease(ctx); err != nil {
+			return err
+		}
+	}
 	switch do := st.Do.(type) {
 	case plan.PullImage:
 		return s.pull(ctx, do)

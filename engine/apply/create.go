@@ -54,6 +54,10 @@ func (s *Session) Create(ctx context.Context, do plan.CreateContainer) (*contain
 
 // CreateOneoff makes a one-off container of a service, whose configuration the caller has changed as the user asked.
 func (s *Session) CreateOneoff(ctx context.Context, name string, svc types.ServiceConfig, o Oneoff) (*container.Container, error) {
+	ctx, err := s.Lease(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return s.create(ctx, plan.CreateContainer{Slot: project.Slot{Service: svc.Name}, Name: name}, svc, &o)
 }
 

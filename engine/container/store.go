@@ -40,8 +40,10 @@ type Config struct {
 	Bundles string
 	Runtime string // absolute path of the shim
 	Options any    // the shim's options
-	Log     *slog.Logger
-	Hooks   Hooks
+	// Together makes changes of records in one transaction, see runtime.Together; nil: one by one.
+	Together func(ctx context.Context, do func(context.Context) error) error
+	Log      *slog.Logger
+	Hooks    Hooks
 }
 
 // Hooks are called by the store; none of them may call back into Start, Stop or Remove of the same container
@@ -180,7 +182,7 @@ func (s *Store) Create(ctx context.Context, r Record, spec *specs.Spec) (*Contai
 	if err != nil {
 		return nil, err
 	}
-	_, err = s.cfg.Client.ContainerService().Create(ctx, containers.Container{
+	cc := containers.Container{
 		ID:          r.ID,
 		Image:       r.Image,
 		Labels:      fitLabels(r.Labels),
@@ -189,8 +191,11 @@ func (s *Store) Create(ctx context.Context, r Record, spec *specs.Spec) (*Contai
 		SnapshotKey: r.ID,
 		Snapshotter: s.cfg.Snapshotter,
 		Extensions:  map[string]typeurl.Any{extension: ext},
-	})
-	if err != nil {
+	}
+	if err := s.together(ctx, func(ctx context.Context) error {
+		_, err := s.cfg.Client.ContainerService().Create(ctx, cc)
+		return err
+	}); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(s.Dir(r.ID)))
 	}
 	c := newContainer(r)
@@ -198,6 +203,13 @@ func (s *Store) Create(ctx context.Context, r Record, spec *specs.Spec) (*Contai
 	s.byID[r.ID] = c
 	s.mu.Unlock()
 	return c, nil
+}
+
+func (s *Store) together(ctx context.Context, do func(context.Context) error) error {
+	if s.cfg.Together == nil {
+		return do(ctx)
+	}
+	return s.cfg.Together(ctx, do)
 }
 
 // fitLabels leaves out what containerd does not take as a label (4096 bytes for key and value); the Record has all.

@@ -391,7 +391,9 @@ func (s *Store) Remove(ctx context.Context, c *Container) error {
 	if _, err := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID}); ignoreNotFound(err) != nil {
 		return errgrpc.ToNative(err)
 	}
-	if err := s.cfg.Client.ContainerService().Delete(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {
+	if err := s.together(ctx, func(ctx context.Context) error {
+		return ignoreNotFound(s.cfg.Client.ContainerService().Delete(ctx, c.ID))
+	}); err != nil {
 		return err
 	}
 	if err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Remove(ctx, c.ID); err != nil && !errdefs.IsNotFound(err) {

@@ -14,6 +14,7 @@ import (
 	"github.com/containerd/containerd/v2/cmd/containerd/server"
 	srvconfig "github.com/containerd/containerd/v2/cmd/containerd/server/config"
 	"github.com/containerd/containerd/v2/core/events"
+	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/pkg/namespaces"
@@ -54,6 +55,7 @@ type Runtime struct {
 	Snapshotter string
 
 	cfg    Config
+	books  books
 	server *server.Server
 	tasks  *tasks.Manager
 	grpc   *grpc.Server // of the socket
@@ -109,13 +111,18 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 		Type: plugins.GRPCPlugin,
 		ID:   "berth",
 		Requires: []plugin.Type{
-			plugins.EventPlugin, plugins.LeasePlugin, plugins.MountManagerPlugin, plugins.ServicePlugin, plugins.SnapshotPlugin,
+			plugins.EventPlugin, plugins.LeasePlugin, plugins.MetadataPlugin, plugins.MountManagerPlugin, plugins.ServicePlugin, plugins.SnapshotPlugin,
 		},
 		InitFn: func(ic *plugin.InitContext) (any, error) {
+			db, err := ic.GetSingle(plugins.MetadataPlugin)
+			if err != nil {
+				return nil, err
+			}
+			rt.books.db = db.(*metadata.DB)
 			if err := dropAbandoned(ic, rt.Snapshotter); err != nil {
 				return nil, err
 			}
-			c, err := client.New("", client.WithDefaultNamespace(Namespace), client.WithServices(services(ic)...),
+			c, err := client.New("", client.WithDefaultNamespace(Namespace), client.WithServices(services(ic, rt.books.db)...),
 				client.WithDefaultRuntime(cfg.Shim))
 			if err != nil {
 				return nil, err
@@ -223,6 +230,12 @@ func (r *Runtime) Shim() string { return r.cfg.Shim }
 // the expectation.
 func (r *Runtime) ExpectTasks(group string) (end func(context.Context)) {
 	return r.tasks.Expect(Namespace, group)
+}
+
+// Together has do make changes of containerd's records of containers, by the client's store with the context that it is given, in
+// one transaction with what others change at the same time. do must not fail halfway, nor do anything else with containerd.
+func (r *Runtime) Together(ctx context.Context, do func(context.Context) error) error {
+	return r.books.together(ctx, do)
 }
 
 // Bundles is the folder below which each task of this runtime has its bundle.

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	"github.com/containerd/containerd/api/services/diff/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
 	namespacesapi "github.com/containerd/containerd/api/services/namespaces/v1"
@@ -10,6 +9,7 @@ import (
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/introspection"
 	"github.com/containerd/containerd/v2/core/leases"
+	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins"
@@ -18,9 +18,10 @@ import (
 )
 
 // services gives the client the services of this process. client.WithInMemoryServices does the same, but
-// insists on the transfer service and the sandbox store, which berth does not have.
-func services(ic *plugin.InitContext) []client.ServicesOpt {
-	var opts []client.ServicesOpt
+// insists on the transfer service and the sandbox store, which berth does not have. Containers' records are reached directly:
+// their service begins a transaction for each call.
+func services(ic *plugin.InitContext, db *metadata.DB) []client.ServicesOpt {
+	opts := []client.ServicesOpt{client.WithContainerStore(metadata.NewContainerStore(db))}
 	single := func(t plugin.Type, f func(any) client.ServicesOpt) {
 		if i, err := ic.GetSingle(t); err == nil {
 			opts = append(opts, f(i))
@@ -37,7 +38,6 @@ func services(ic *plugin.InitContext) []client.ServicesOpt {
 		srv.ContentService:       func(s any) client.ServicesOpt { return client.WithContentStore(s.(content.Store)) },
 		srv.ImagesService:        func(s any) client.ServicesOpt { return client.WithImageClient(s.(imagesapi.ImagesClient)) },
 		srv.SnapshotsService:     func(s any) client.ServicesOpt { return client.WithSnapshotters(s.(map[string]snapshots.Snapshotter)) },
-		srv.ContainersService:    func(s any) client.ServicesOpt { return client.WithContainerClient(s.(containersapi.ContainersClient)) },
 		srv.TasksService:         func(s any) client.ServicesOpt { return client.WithTaskClient(s.(tasks.TasksClient)) },
 		srv.DiffService:          func(s any) client.ServicesOpt { return client.WithDiffClient(s.(diff.DiffClient)) },
 		srv.NamespacesService:    func(s any) client.ServicesOpt { return client.WithNamespaceClient(s.(namespacesapi.NamespacesClient)) },
