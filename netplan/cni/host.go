@@ -63,22 +63,25 @@ func has6(n netplan.Network) bool {
 }
 
 // noteSwitches notes in the engine's table which switches are off that a network needs, or takes over what another
-// engine has noted. The table is written before a switch is turned.
-func (d *Driver) noteSwitches(n netplan.Network) error {
+// engine has noted, and gives those that are off. The table is written before a switch is turned.
+func (d *Driver) noteSwitches(n netplan.Network) (turn []hostSwitch, err error) {
 	for _, s := range needed(n) {
 		off, err := s.isOff()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		noted, _, err := d.table.HasFlag(s.flag)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if off || noted {
 			d.table.SetFlag(s.flag)
 		}
+		if off {
+			turn = append(turn, s)
+		}
 	}
-	return nil
+	return turn, nil
 }
 
 // needed are the switches that a network needs.
@@ -103,16 +106,9 @@ func (s hostSwitch) isOff() (bool, error) {
 	return strings.TrimSpace(string(value)) == "0", nil
 }
 
-// switchOn turns on what a network needs.
-func switchOn(n netplan.Network) error {
-	for _, s := range needed(n) {
-		off, err := s.isOff()
-		if err != nil {
-			return err
-		}
-		if !off {
-			continue
-		}
+// switchOn turns switches on that are off.
+func switchOn(off []hostSwitch) error {
+	for _, s := range off {
 		if s.for6 {
 			if err := keepRouterAdvertisements(); err != nil {
 				return err

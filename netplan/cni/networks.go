@@ -100,7 +100,8 @@ func (d *Driver) bringUpLocked(n netplan.Network) error {
 	if !isBridge(n) {
 		return nil
 	}
-	if err := d.noteSwitches(n); err != nil {
+	off, err := d.noteSwitches(n)
+	if err != nil {
 		return err
 	}
 	if err := d.host.Ensure(d.spec(n)); err != nil {
@@ -109,7 +110,7 @@ func (d *Driver) bringUpLocked(n netplan.Network) error {
 	if err := d.table.SetNetwork(firewallNetwork(n)); err != nil {
 		return err
 	}
-	if err := switchOn(n); err != nil {
+	if err := switchOn(off); err != nil {
 		return err
 	}
 	d.up[n.Name] = true
@@ -177,7 +178,7 @@ func (d *Driver) subnets(n netplan.Network) (netplan.Network, error) {
 	if err != nil {
 		return n, err
 	}
-	taken, err := d.host.Taken(n.Bridge)
+	taken, err := d.host.Taken(n.Bridge, n.EnableIPv6)
 	if err != nil {
 		return n, err
 	}

@@ -235,14 +235,18 @@ func (h *Host) RemoveLink(name string) error {
 }
 
 // Taken gives the prefixes that the host has addresses in or routes to, in every routing table, but for those of the
-// link except and the default routes.
-func (h *Host) Taken(except string) ([]netip.Prefix, error) {
+// link except and the default routes: IPv4's, and IPv6's if that is asked for. The kernel has many of those for itself.
+func (h *Host) Taken(except string, six bool) ([]netip.Prefix, error) {
+	family := netlink.FAMILY_V4
+	if six {
+		family = netlink.FAMILY_ALL
+	}
 	skip := -1
 	if l, err := h.find(except); err == nil && l != nil {
 		skip = l.Attrs().Index
 	}
 	var out []netip.Prefix
-	addrs, err := h.nl.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := h.nl.AddrList(nil, family)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list addresses of the host: %w", err)
 	}
@@ -252,7 +256,7 @@ func (h *Host) Taken(except string) ([]netip.Prefix, error) {
 		}
 	}
 	filter := &netlink.Route{Table: unix.RT_TABLE_UNSPEC}
-	routes, err := h.nl.RouteListFiltered(netlink.FAMILY_ALL, filter, netlink.RT_FILTER_TABLE)
+	routes, err := h.nl.RouteListFiltered(family, filter, netlink.RT_FILTER_TABLE)
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return nil, fmt.Errorf("list routes of the host: %w", err)
 	}
