@@ -92,17 +92,17 @@ func description(wrap func(error) *Error) *grpc.ServiceDesc {
 		unary("Commit", wrap, Server.Commit),
 	}
 	d.Streams = []grpc.StreamDesc{
-		serverStream("Up", wrap, byValue(Server.Up)),
-		serverStream("Down", wrap, byValue(Server.Down)),
-		serverStream("Signal", wrap, byValue(Server.Signal)),
-		serverStream("Pull", wrap, byValue(Server.Pull)),
+		serverStream("Up", wrap, gathered(Server.Up)),
+		serverStream("Down", wrap, gathered(Server.Down)),
+		serverStream("Signal", wrap, gathered(Server.Signal)),
+		serverStream("Pull", wrap, gathered(Server.Pull)),
 		serverStream("Logs", wrap, Server.Logs),
 		serverStream("Events", wrap, byValue(Server.Events)),
 		serverStream("Wait", wrap, byValue(Server.Wait)),
 		serverStream("ImageSave", wrap, Server.ImageSave),
-		serverStream("Push", wrap, byValue(Server.Push)),
+		serverStream("Push", wrap, gathered(Server.Push)),
 		serverStream("Export", wrap, Server.Export),
-		serverStream("Build", wrap, byValue(Server.Build)),
+		serverStream("Build", wrap, gathered(Server.Build)),
 		twoWay("Exec", wrap, Server.Exec),
 		twoWay("Run", wrap, Server.Run),
 		twoWay("ImageLoad", wrap, Server.ImageLoad),
@@ -139,6 +139,15 @@ func unary[Q, R any](name string, wrap func(error) *Error, f func(Server, contex
 func byValue[Q, R any](f func(Server, context.Context, *Q, func(R) error) error) func(Server, context.Context, *Q, func(*R) error) error {
 	return func(s Server, ctx context.Context, q *Q, send func(*R) error) error {
 		return f(s, ctx, q, func(r R) error { return send(&r) })
+	}
+}
+
+// gathered is byValue for events of which many come close together.
+func gathered[Q any](f func(Server, context.Context, *Q, func(Event) error) error) func(Server, context.Context, *Q, func(*Event) error) error {
+	return func(s Server, ctx context.Context, q *Q, send func(*Event) error) error {
+		g := gatherer{send: send}
+		defer g.end()
+		return f(s, ctx, q, g.put)
 	}
 }
 

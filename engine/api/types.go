@@ -121,6 +121,8 @@ type Event struct {
 	Pushed    *PushedEvent    `json:",omitempty"`
 	Build     *BuildEvent     `json:",omitempty"`
 	Built     *BuiltEvent     `json:",omitempty"`
+	// More are the events that followed at once, for the way over the socket only: see Each.
+	More []Event `json:",omitempty"`
 }
 
 // Step is a step of a plan as shown by a dry run.

@@ -56,7 +56,7 @@ func receiveInto[Q, R any](ctx context.Context, c *Client, name string, q *Q, in
 }
 
 func events(f func(api.Event)) func(*api.Event) error {
-	return func(e *api.Event) error { f(*e); return nil }
+	return func(e *api.Event) error { e.Each(f); return nil }
 }
 
 // Up brings a project up; see api.UpRequest.
