@@ -114,7 +114,7 @@ func (d *Driver) Attach(ctx context.Context, a Attachment) ([]netplan.Address, e
 	if err := d.writeAttachment(a); err != nil {
 		return nil, err
 	}
-	created, err := netns.Within(a.Netns, func(created bool) error { return d.connect(a, addrs, created) })
+	created, err := d.visit(a, addrs)
 	if err == nil {
 		err = d.connectForeign(ctx, a, addrs)
 	}
@@ -126,6 +126,12 @@ func (d *Driver) Attach(ctx context.Context, a Attachment) ([]netplan.Address, e
 		return nil, err
 	}
 	return addrs, nil
+}
+
+func (d *Driver) visit(a Attachment, addrs []netplan.Address) (created bool, err error) {
+	d.visits <- struct{}{}
+	defer func() { <-d.visits }()
+	return netns.Within(a.Netns, func(created bool) error { return d.connect(a, addrs, created) })
 }
 
 // connect sets up the namespace that the thread is in, and connects it with the bridges.

@@ -47,6 +47,9 @@ type Driver struct {
 	exec  *plugin.Exec
 	cni   *libcni.CNIConfig
 
+	// visits bounds how many threads are in containers' namespaces at a time.
+	visits chan struct{}
+
 	// stop ends the watch over rules.
 	stop func()
 
@@ -58,9 +61,13 @@ type Driver struct {
 	attached   map[string]Attachment // as they are recorded, by owner
 }
 
+// visitsMost is few, as most of what is done in a namespace is done under one lock of the kernel's. Each more would be one
+// more thread that waits for that lock, and Go keeps threads for ever, some 36 KiB each.
+const visitsMost = 8
+
 // Open reads the records and connects to the kernel. It changes nothing on the host.
 func Open(ctx context.Context, c Config) (*Driver, error) {
-	d := &Driver{tag: tag(c.Engine), log: c.Log, state: filepath.Join(c.State, "network"), dirs: c.PluginDirs, up: map[string]bool{}, attached: map[string]Attachment{}}
+	d := &Driver{tag: tag(c.Engine), log: c.Log, state: filepath.Join(c.State, "network"), dirs: c.PluginDirs, up: map[string]bool{}, attached: map[string]Attachment{}, visits: make(chan struct{}, visitsMost)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
