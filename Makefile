@@ -13,10 +13,13 @@ PAYLOAD  := cmd/berth/payload/files
 RUNCTAGS := seccomp netgo osusergo urfave_cli_no_docs
 # What stands in front of libseccomp there, so that a filter is compiled once; the functions that it wraps.
 FILTERS  := engine/shim/seccompcache/cache.c
-WRAPPED  := init reset release merge arch_add arch_remove attr_set syscall_priority rule_add_array rule_add_exact_array load export_pfc export_bpf
+WRAPPED  := init reset release merge arch_add arch_remove attr_set syscall_priority rule_add_array rule_add_exact_array load export_pfc export_bpf attr_get syscall_resolve_name_arch
 RUNCLINK := -static $(CURDIR)/$(PARTS)/filters.o $(WRAPPED:%=-Wl,--wrap=seccomp_%)
 # What is process 1 of containers with init: true; static, as it runs in any file system.
 INIT     := engine/shim/init/init.c
+# What enters containers: no library, no start-up code.
+ENTER    := engine/shim/enter/program/enter.c
+ENTERCC  := gcc -O2 -Wall -Wextra -Werror -static -nostdlib -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -s -Wl,--build-id=none
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LINTBIN  := bin/tools/golangci-lint-$(lastword $(subst @, ,$(LINT)))
 
@@ -39,7 +42,8 @@ build: ## Build bin/berth, the one file
 	gcc -O2 -Wall -Wextra -Werror -c -o $(PARTS)/filters.o $(FILTERS)
 	CGO_ENABLED=1 $(GOBUILD) -tags '$(RUNCTAGS)' -ldflags '-s -w -extldflags "$(RUNCLINK)"' -o $(PARTS)/runc github.com/opencontainers/runc
 	gcc -O2 -Wall -Wextra -Werror -static -s -o $(PARTS)/berth-init $(INIT)
-	$(GO) run ./cmd/berth/payload/pack -out $(PAYLOAD) $(PARTS)/berthd $(PARTS)/berth-shim $(PARTS)/berth-init $(PARTS)/runc
+	$(ENTERCC) -o $(PARTS)/enter $(ENTER)
+	$(GO) run ./cmd/berth/payload/pack -out $(PAYLOAD) $(PARTS)/berthd $(PARTS)/berth-shim $(PARTS)/berth-init $(PARTS)/runc $(PARTS)/enter
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/berth ./cmd/berth
 	@ls -l bin/berth | awk '{ printf "built bin/berth, %.0f MB: the only file to copy to another host\n", $$5 / 1e6 }'
 

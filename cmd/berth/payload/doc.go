@@ -1,4 +1,4 @@
-// Package payload carries berth's other programs inside the one file: berthd, berth-shim, berth-init and runc.
+// Package payload carries berth's other programs inside the one file: berthd, berth-shim, berth-init, runc and enter.
 //
 // It owns the folder files, which `make build` fills with them (compressed) and a manifest, and the
 // folder on the host that they are unpacked to. It knows nothing of what the programs do.

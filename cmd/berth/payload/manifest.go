@@ -19,6 +19,7 @@ const (
 	Shim   = "berth-shim"
 	Init   = "berth-init"
 	Runc   = "runc"
+	Enter  = "enter" // the shim looks for it beside itself
 )
 
 // A name with a dot in front, such as that of a file that pack is still writing, is left out.

@@ -11,6 +11,10 @@
  * no descriptor stays open, and the mapping ends with the exec of the container's program. Without the file, all goes to
  * libseccomp.
  *
+ * Beside the cache the shim may have put a record ("../filter"), which is empty and for this container alone. Into that goes
+ * the program that was asked for, and what runc asks in order to put something in front of it: the numbers of the calls that
+ * the profile names, of which the largest counts. It is for further processes that are not runc's; see engine/shim/enter.
+ *
  * Invariants: a program is used only if the whole request is the same, byte by byte, of the same libseccomp, and its
  * checksum is right. A slot is written once, by one process, and read only after its state says so.
  */
@@ -45,6 +49,21 @@ struct slot {
 static struct slot *slots;
 static size_t slot_count;
 
+/* What engine/shim/enter/filter.go reads. */
+struct record {
+	uint32_t state; /* a slot's */
+	uint32_t program_len;
+	uint32_t archs;
+	uint32_t unused;
+	uint64_t checksum;
+	struct {
+		uint32_t arch, last;
+	} largest[8];
+	uint8_t program[PROGRAM_MAX];
+};
+
+static struct record *record, recorded;
+
 /* The one filter that is followed, and what was asked of it. */
 static scmp_filter_ctx followed;
 static uint8_t request[REQUEST_MAX];
@@ -69,28 +88,39 @@ int __real_seccomp_rule_add_exact_array(scmp_filter_ctx, uint32_t, int, unsigned
 int __real_seccomp_load(scmp_filter_ctx);
 int __real_seccomp_export_pfc(const scmp_filter_ctx, int);
 int __real_seccomp_export_bpf(const scmp_filter_ctx, int);
+int __real_seccomp_attr_get(const scmp_filter_ctx, enum scmp_filter_attr, uint32_t *);
+int __real_seccomp_syscall_resolve_name_arch(uint32_t, const char *);
+
+/* map gives a file's memory, NULL if there is none that is ours. */
+static void *map(const char *name, size_t least, size_t *size)
+{
+	struct stat st;
+	void *p = MAP_FAILED;
+	int fd = open(name, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+
+	if (fd < 0)
+		return NULL;
+	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & 077) && st.st_size >= (off_t)least) {
+		p = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+		*size = st.st_size;
+	}
+	close(fd);
+	return p == MAP_FAILED ? NULL : p;
+}
 
 /* Before nsexec, which enters the container's namespaces. */
 __attribute__((constructor(101))) static void map_cache(int argc, char **argv, char **envp)
 {
-	struct stat st;
-	void *p;
-	int fd;
+	size_t size;
 
 	(void)envp;
 	if (argc < 2 || strcmp(argv[1], "init"))
 		return;
-	fd = open("../seccomp", O_RDWR | O_CLOEXEC | O_NOFOLLOW);
-	if (fd < 0)
+	slots = map("../seccomp", sizeof(struct slot), &size);
+	if (!slots)
 		return;
-	if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == 0 && !(st.st_mode & 077) && st.st_size >= (off_t)sizeof(struct slot)) {
-		p = mmap(NULL, st.st_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-		if (p != MAP_FAILED) {
-			slots = p;
-			slot_count = st.st_size / sizeof(struct slot);
-		}
-	}
-	close(fd);
+	slot_count = size / sizeof(struct slot);
+	record = map("../filter", sizeof(struct record), &size);
 }
 
 static uint64_t checksum(const uint8_t *p, size_t n)
@@ -181,6 +211,30 @@ static void keep(const uint8_t *program, size_t n)
 	}
 }
 
+/* write_down begins the record with the program. */
+static void write_down(const uint8_t *program, size_t n)
+{
+	if (!record || n > PROGRAM_MAX)
+		return;
+	memcpy(recorded.program, program, n);
+	recorded.program_len = n;
+	recorded.archs = 0;
+	recorded.checksum = checksum(program, n);
+}
+
+/* publish gives the record away. Another process that was made at the same time has written the same. */
+static void publish(void)
+{
+	uint32_t free = SLOT_FREE;
+
+	if (!record || !recorded.program_len ||
+	    !__atomic_compare_exchange_n(&record->state, &free, SLOT_WRITTEN, 0, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return;
+	recorded.state = SLOT_WRITTEN;
+	memcpy(&record->program_len, &recorded.program_len, sizeof(recorded) - sizeof(recorded.state));
+	__atomic_store_n(&record->state, SLOT_READY, __ATOMIC_RELEASE);
+}
+
 static int write_all(int fd, const uint8_t *p, size_t n)
 {
 	while (n) {
@@ -217,6 +271,7 @@ static int compile(scmp_filter_ctx ctx, int out)
 		goto end;
 	}
 	keep(program, st.st_size);
+	write_down(program, st.st_size);
 	err = write_all(out, program, st.st_size);
 end:
 	close(fd);
@@ -307,9 +362,43 @@ int __wrap_seccomp_export_bpf(const scmp_filter_ctx ctx, int fd)
 	if (ctx != followed)
 		return __real_seccomp_export_bpf(ctx, fd);
 	s = find();
-	if (s)
+	if (s) {
+		write_down(s->program, s->program_len);
 		return write_all(fd, s->program, s->program_len);
+	}
 	return compile(ctx, fd);
+}
+
+/* runc asks for this once per name and architecture when it has the program. */
+int __wrap_seccomp_syscall_resolve_name_arch(uint32_t arch, const char *name)
+{
+	int number = __real_seccomp_syscall_resolve_name_arch(arch, name);
+	uint32_t i;
+
+	if (!recorded.program_len || number <= 0)
+		return number;
+	for (i = 0; i < recorded.archs && recorded.largest[i].arch != arch; i++)
+		;
+	if (i == sizeof(recorded.largest) / sizeof(recorded.largest[0])) {
+		record = NULL; /* more than there are */
+		return number;
+	}
+	if (i == recorded.archs) {
+		recorded.archs++;
+		recorded.largest[i].arch = arch;
+		recorded.largest[i].last = 0;
+	}
+	if ((uint32_t)number > recorded.largest[i].last)
+		recorded.largest[i].last = number;
+	return number;
+}
+
+/* The flags are what runc asks for last. */
+int __wrap_seccomp_attr_get(const scmp_filter_ctx ctx, enum scmp_filter_attr attr, uint32_t *value)
+{
+	if (attr == SCMP_FLTATR_CTL_NNP)
+		publish();
+	return __real_seccomp_attr_get(ctx, attr, value);
 }
 
 /* What else looks at the rules or changes them goes past the cache. */

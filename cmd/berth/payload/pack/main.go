@@ -1,6 +1,6 @@
 // Program pack compresses berth's programs into the folder that the payload package embeds.
 //
-//	pack -out cmd/berth/payload/files bin/parts/berthd bin/parts/berth-shim bin/parts/berth-init bin/parts/runc
+//	pack -out cmd/berth/payload/files bin/parts/berthd bin/parts/berth-shim bin/parts/berth-init bin/parts/runc bin/parts/enter
 //
 // It owns the content of that folder but for its README. A program that is there already, unchanged, is
 // not compressed again, and the manifest is written only if it differs: so the go command's cache sees no
@@ -112,9 +112,10 @@ func compress(path, packed string) error {
 	return writeFile(packed, e.EncodeAll(content, nil))
 }
 
-// addVersions takes down the versions of the modules that matter from a program's build information. Init has none: it is C.
+// addVersions takes down the versions of the modules that matter from a program's build information. Init and Enter have none: they
+// are C.
 func addVersions(v *payload.Versions, path string) error {
-	if filepath.Base(path) == payload.Init {
+	if name := filepath.Base(path); name == payload.Init || name == payload.Enter {
 		return nil
 	}
 	info, err := buildinfo.ReadFile(path)

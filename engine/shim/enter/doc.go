@@ -1,0 +1,51 @@
+// Package enter starts a further process in a container that runs, as "runc exec" does, without runc.
+//
+// It owns the program that does it (program/enter.c), and what it reads of runc's own book of a container. It knows
+// nothing of tasks, streams or probes. Entry points: New, (*Enterer).Container and (*Enterer).Start. What is out of the
+// ordinary, and whatever goes wrong, is ErrOther or any other error, and nothing has happened then: runc is to do it,
+// and finds the words for what is amiss.
+//
+// Invariants: a process that has been started is in every respect as runc would have made it; a test in
+// testing/scenario compares the two. There is no case in which a process has more rights than with runc. One that runc is
+// asked for instead has not begun, and never will.
+//
+// # Design
+//
+// runc starts two Go programs for each process, and health checks are many. What has to be done is a few dozen system
+// calls, so here they are made by a program of a few kilobytes without a library. One process of it stays, for as long as
+// there is something to do, and makes two for each request: the shim itself would take longer to fork than all of this, as
+// it has hundreds of descriptors. They do, in runc's order (libcontainer/nsenter/nsexec.c, then setns_init_linux.go):
+//
+//   - outside of the container: the cgroup of version 2, by clone3; close whatever is not its own; the score for the
+//     want of memory; no longer dumpable; the cgroups of version 1, by writing to "tasks"; all processors; the namespaces, all
+//     at once by the handle of the container's first process, so that no other process can be mistaken for it; a child,
+//     which is in the PID namespace.
+//   - inside: a session; the session keyring; no_new_privs; the umask; limits; the filter, if there is no
+//     no_new_privs; the folder; HOME, if it is not given; the bounding set; the streams' owner; groups and user; the
+//     folder again if root could not go there; that the folder is inside of the container; capabilities; the search for
+//     the program by the container's PATH; the filter, if there is no_new_privs; exec.
+//
+// # Safety
+//
+// These are the lines that runc has drawn after it was broken out of, and how they are kept here:
+//
+//   - CVE-2016-9962, a process of the container that traces the one that is entering: it isn't dumpable from before it
+//     joins until its exec, it has no descriptor that leads to the host, and it is no thread or copy of the shim. The process
+//     that stays reads no request, so a copy of it has nothing in its memory but what it was then told of this container.
+//     Who has SYS_PTRACE in a container can trace it, as with runc, and finds less.
+//   - CVE-2019-5736, a container that has its own "program" be /proc/self/exe and overwrites it: the program is run from a
+//     memfd that is sealed against writing, growing, shrinking and further seals, and is not the file on the host.
+//   - CVE-2024-21626, a descriptor or a folder of the host that is left: close_range before anything is joined, and once more
+//     to close all but the streams with the exec; setns itself sets the folder to the container's root, and the final one is
+//     asked of the kernel, which says when it is out of reach. At the exec one socket is open, which can't be executed
+//     and ends with it.
+//   - The shim's own process never enters anything. What it is told is that a process is ready, and whose word that is, which
+//     the kernel says. A container that stops the process on its way in, or kills it, makes the start fail after a while;
+//     if it goes on then, it finds nobody to tell, and ends.
+//   - A seccomp filter is the one that runc has made for a process of a container with the same profile, byte for byte
+//     as libseccomp compiled it (see engine/shim/seccompcache), with the same answer in front for calls that are newer than
+//     the profile (see filter.go). Without one, runc does it, and leaves the filter for the next time.
+//
+// Left to runc: terminals, user and time namespaces, AppArmor and SELinux, schedulers, priorities, personalities, memory
+// policies, Intel RDT, notified filters, and capabilities that nobody knows.
+package enter

@@ -1,0 +1,98 @@
+package enter
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// ErrOther is a case that is left to runc.
+var ErrOther = errors.New("this is for runc to do")
+
+// ErrUnknownFilter is the ErrOther of a container whose filter nobody has compiled since the shim began: runc does, for
+// the process that it is asked for now, and leaves the filter for the next one.
+var ErrUnknownFilter = fmt.Errorf("the container's filter is not known yet: %w", ErrOther)
+
+// patience is how long a process may take on its way in. It waits for nobody, but a container may be frozen, or stop
+// what enters it.
+const patience = 10 * time.Second
+
+// lastCapMost is the highest capability that has a name here.
+const lastCapMost = 40
+
+// Enterer starts processes in containers. It may be used by many at a time.
+type Enterer struct {
+	path    string
+	prepare sync.Once
+	err     error // of the preparation
+	program int   // the sealed memfd
+	lastCap int   // the kernel's highest capability
+
+	running sync.Mutex
+	control int // the process that stays; 0: there is none
+
+	mu      sync.Mutex
+	filters map[[32]byte][]byte // by profile
+}
+
+// New makes an Enterer with the program at path, which is looked at when it is first needed.
+func New(path string) *Enterer {
+	return &Enterer{path: path, filters: map[[32]byte][]byte{}}
+}
+
+// Start starts a process, given in the runtime specification's JSON. first is a handle (a pidfd) of the container's first
+// process, streams are the descriptors that are to be the new one's 0 to 2. The process becomes a child of the caller's,
+// which must be a "child subreaper". Whether it has been started, Entering.Wait says.
+func (e *Enterer) Start(c *Container, spec []byte, first int, streams [3]int) (*Entering, error) {
+	if e.prepare.Do(e.ready); e.err != nil {
+		return nil, e.err
+	}
+	if c.profile != nil {
+		if _, err := e.filterOf(c); err != nil {
+			return nil, err
+		}
+	}
+	request, err := e.requestFor(c, spec)
+	if err != nil {
+		return nil, err
+	}
+	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	err = e.send(c, request, first, streams, ends)
+	_ = unix.Close(ends[1])
+	if err != nil {
+		_ = unix.Close(ends[0])
+		return nil, err
+	}
+	return &Entering{socket: os.NewFile(uintptr(ends[0]), "enter")}, nil
+}
+
+// send gives the program a request and what belongs to it.
+func (e *Enterer) send(c *Container, request []byte, first int, streams [3]int, ends [2]int) error {
+	// The kernel adds to each message who has sent it.
+	if err := unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+		return err
+	}
+	if err := unix.SetNonblock(ends[0], true); err != nil {
+		return err
+	}
+	if _, err := unix.Write(ends[0], request); err != nil {
+		return err
+	}
+	given := []int{streams[0], streams[1], streams[2], ends[1], first}
+	if c.cgroup2 != "" {
+		fd, err := unix.Open(c.cgroup2, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		defer unix.Close(fd)
+		given = append(given, fd)
+	}
+	return e.hand(unix.UnixRights(given...))
+}

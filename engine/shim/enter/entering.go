@@ -1,0 +1,100 @@
+package enter
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Entering is a process on its way into a container.
+type Entering struct {
+	socket *os.File
+	once   sync.Once
+	pid    int
+	err    error
+}
+
+// Wait gives the process's id when it has executed its program. An error says that there is no process, and
+// will be none. It may be called more than once.
+func (p *Entering) Wait() (pid int, err error) {
+	p.once.Do(func() {
+		p.pid, p.err = outcome(p.socket)
+		_ = p.socket.Close() // a process that comes late ends for want of it
+	})
+	return p.pid, p.err
+}
+
+// message is the program's: 'R' when there is no more to do than the exec, 'F' when a step has failed.
+type message struct {
+	What, Step uint32
+	Errno      int32
+}
+
+// outcome waits until the processes have left the socket alone: the last one has executed its program then, or ended.
+func outcome(socket *os.File) (pid int, err error) {
+	if err := socket.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return 0, err
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	for {
+		m, sender, err := receive(raw)
+		switch {
+		case errors.Is(err, io.EOF) && pid != 0:
+			return pid, nil
+		case errors.Is(err, io.EOF):
+			return 0, fmt.Errorf("a process ended on its way into the container: %w", ErrOther)
+		case err != nil:
+			if pid != 0 {
+				_ = unix.Kill(pid, unix.SIGKILL)
+			}
+			return 0, fmt.Errorf("a process does not come into the container: %w", err)
+		case m.What == 'F':
+			return 0, fmt.Errorf("step %d of entering the container: %w", m.Step, unix.Errno(m.Errno))
+		}
+		pid = sender
+	}
+}
+
+// receive gives the next message and its sender's process id; io.EOF when nobody is left to send one.
+func receive(raw syscall.RawConn) (m message, sender int, err error) {
+	var data [12]byte
+	var control [128]byte
+	var n, controls int
+	werr := raw.Read(func(fd uintptr) bool {
+		n, controls, _, _, err = unix.Recvmsg(int(fd), data[:], control[:], unix.MSG_CMSG_CLOEXEC)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	switch {
+	case werr != nil:
+		return m, 0, werr
+	case err != nil:
+		return m, 0, err
+	case n == 0:
+		return m, 0, io.EOF
+	case n != len(data):
+		return m, 0, ErrOther
+	}
+	if _, err := binary.Decode(data[:], binary.NativeEndian, &m); err != nil {
+		return m, 0, err
+	}
+	all, err := unix.ParseSocketControlMessage(control[:controls])
+	if err != nil {
+		return m, 0, err
+	}
+	for i := range all {
+		if who, err := unix.ParseUnixCredentials(&all[i]); err == nil {
+			return m, int(who.Pid), nil
+		}
+	}
+	return m, 0, ErrOther
+}
