@@ -10,9 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sync"
 	"syscall"
-	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	"github.com/containerd/containerd/v2/pkg/cio"
@@ -177,52 +175,6 @@ func (s *Store) Pids(ctx context.Context, c *Container) ([]int, error) {
 	}
 	slices.Sort(pids)
 	return pids, nil
-}
-
-// probeEnd is how long a probe that was killed may take to be gone.
-const probeEnd = 10 * time.Second
-
-// Probe runs a health check's command and gives its exit code and the first 4 KiB of what it printed.
-func (s *Store) Probe(ctx context.Context, id string, args []string) (code int, output []byte, err error) {
-	c, err := s.Get(id)
-	if err != nil {
-		return 0, nil, err
-	}
-	out := &limited{max: 4096}
-	e, err := s.Exec(ctx, c, ExecOptions{ExecOptions: spec.ExecOptions{Args: args}, Stdout: out, Stderr: out})
-	if err != nil {
-		return 0, nil, err
-	}
-	code, err = e.Wait(ctx)
-	if ctx.Err() != nil {
-		// The probe took too long: it is ended, and waited for so that nothing of it stays.
-		clean, cancel := context.WithTimeout(context.WithoutCancel(ctx), probeEnd)
-		defer cancel()
-		kerr := e.Signal(clean, syscall.SIGKILL)
-		_, werr := e.Wait(clean)
-		return code, out.bytes(), errors.Join(ctx.Err(), ignoreGone(kerr), werr)
-	}
-	return code, out.bytes(), err
-}
-
-// limited keeps the beginning of what is written to it.
-type limited struct {
-	mu  sync.Mutex
-	buf []byte
-	max int
-}
-
-func (l *limited) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.buf = append(l.buf, p[:min(len(p), l.max-len(l.buf))]...)
-	return len(p), nil
-}
-
-func (l *limited) bytes() []byte {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.Clone(l.buf)
 }
 
 // RootFS is a running container's file system as the host sees it.

@@ -22,6 +22,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"berth/graph/plan"
@@ -44,6 +45,9 @@ type Config struct {
 	Together func(ctx context.Context, do func(context.Context) error) error
 	Log      *slog.Logger
 	Hooks    Hooks
+	// Probe runs a process in a running container in one go, and gives its exit code and the beginning of its output. Where
+	// it can't, it says errdefs.ErrNotImplemented; nil can't either.
+	Probe func(ctx context.Context, id string, process *anypb.Any) (code int, output []byte, err error)
 }
 
 // Hooks are called by the store; none of them may call back into Start, Stop or Remove of the same container
@@ -75,6 +79,7 @@ type Container struct {
 
 	mu      sync.Mutex
 	status  Status
+	probe   *probe        // the last one; nil after a start
 	exited  chan struct{} // closed when the task has ended; replaced by Start
 	removed bool
 }

@@ -141,6 +141,9 @@ func (s *Store) makeReady(ctx context.Context, c *Container, o StartOptions) err
 			return err
 		}
 	}
+	c.mu.Lock()
+	c.probe = nil
+	c.mu.Unlock()
 	req := &tasks.CreateTaskRequest{ContainerID: c.ID, Terminal: c.TTY}
 	mounts, err := s.cfg.Client.SnapshotService(s.cfg.Snapshotter).Mounts(ctx, c.ID)
 	if err != nil {

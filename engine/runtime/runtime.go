@@ -27,6 +27,7 @@ import (
 	"github.com/containerd/plugin/registry"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"berth/engine/runtime/tasks"
 )
@@ -236,6 +237,11 @@ func (r *Runtime) ExpectTasks(group string) (end func(context.Context)) {
 // one transaction with what others change at the same time. do must not fail halfway, nor do anything else with containerd.
 func (r *Runtime) Together(ctx context.Context, do func(context.Context) error) error {
 	return r.books.together(ctx, do)
+}
+
+// Probe runs a process in a container's task; see tasks.Manager.
+func (r *Runtime) Probe(ctx context.Context, id string, process *anypb.Any) (status int, output []byte, err error) {
+	return r.tasks.Probe(ctx, id, process)
 }
 
 // Bundles is the folder below which each task of this runtime has its bundle.

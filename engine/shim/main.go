@@ -97,7 +97,9 @@ func initService(ic *plugin.InitContext) (any, error) {
 		end:      end,
 		tasks:    map[string]*taskState{},
 		memory:   memory.NewKeeper(new(memory.Releaser).Release, quiet, quieter),
+		children: newChildren(),
 	}
+	s.streams.enterer = newEnterer()
 	s.door = openDoor(listenerFD)
 	s.link = newLink(ic.Context, log, ic.Properties[plugins.PropertyTTRPCAddress], s.drain)
 	if s.TTRPCTaskService, err = task.NewTaskService(ic.Context, s.link, end); err != nil {

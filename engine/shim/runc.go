@@ -40,13 +40,16 @@ type runcState struct {
 	} `json:"config"`
 }
 
-// instead does in this process what a command line asks of runc, for three commands: "create", see package creation; "start",
-// which reads from a pipe; "delete" of what has ended, which removes a few folders. Starting a process for the latter two
-// takes twenty times as long. Whatever is out of the ordinary, runs into an error, or is another runtime's, is left to the
-// program: errOther, or any other error.
+// instead does in this process what a command line asks of runc, for four commands: "create", see package creation; "exec",
+// see package enter; "start", which reads from a pipe; "delete" of what has ended, which removes a few folders. Starting a
+// process for the latter two takes twenty times as long. Whatever is out of the ordinary, runs into an error, or is another
+// runtime's, is left to the program: errOther, or any other error.
 func (s *streams) instead(c *exec.Cmd) error {
 	if len(c.Args) < 4 || filepath.Base(c.Path) != "runc" || c.Args[1] != "--root" || s.task == nil {
 		return errOther
+	}
+	if slices.Contains(c.Args[3:len(c.Args)-1], "exec") {
+		return s.exec(c)
 	}
 	command, id := c.Args[len(c.Args)-2], c.Args[len(c.Args)-1]
 	t := s.task(id)

@@ -9,10 +9,12 @@ import (
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/containerd/api/types/task"
+	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/ttrpc"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"berth/engine/memory"
@@ -29,6 +31,8 @@ type service struct {
 	door     *door
 	end      shutdown.Service
 	memory   *memory.Keeper
+	children *children // of probes
+	probes   probes
 
 	mu      sync.Mutex
 	tasks   map[string]*taskState // by container; from before its creation until after its deletion
@@ -44,11 +48,15 @@ type taskState struct {
 	first          firstProcess
 	root           string          // where its file system is mounted
 	stop           <-chan struct{} // closed when nobody waits for its creation any more
+	options        *anypb.Any
+	namespace      string
+	entrance       entrance
 }
 
 // RegisterTTRPC puts the service on the shim's socket.
 func (s *service) RegisterTTRPC(server *ttrpc.Server) error {
 	taskapi.RegisterTTRPCTaskService(server, s)
+	server.RegisterService(ProbeService, s.probeService())
 	return nil
 }
 
@@ -57,7 +65,10 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	s.link.engineIsHere()
 	s.memory.Note()
 	defer s.memory.Note()
-	t := &taskState{stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs"), stop: ctx.Done()}
+	t := &taskState{
+		stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs"), stop: ctx.Done(), options: r.Options,
+	}
+	t.namespace, _ = namespaces.Namespace(ctx)
 	if err := s.admit(r.ID, t); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"berth/engine/logs"
 	"berth/engine/shim/creation"
+	"berth/engine/shim/enter"
 )
 
 const (
@@ -33,7 +34,8 @@ type streams struct {
 	poller  *poller
 	creator *creation.Creator
 	// task gives what the shim holds for a task, nil for one that it doesn't know.
-	task func(id string) *taskState
+	task    func(id string) *taskState
+	enterer *enter.Enterer
 
 	mu      sync.Mutex
 	pending map[string]*output // by container, while runc creates it

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
@@ -45,6 +46,7 @@ type Config struct {
 type Manager struct {
 	cfg      Config
 	clearing chan struct{} // has a place for each task that is being cleared away
+	probes   atomic.Uint64 // counts them
 
 	mu    sync.Mutex
 	tasks map[key]*Task
