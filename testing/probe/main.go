@@ -47,6 +47,7 @@ func commands() map[string]command {
 		"mounts":         {"[PREFIX]: print mount point, type and options of the mounts", 0, mounts},
 		"id":             {"print uid, gid, groups and capabilities", 0, id},
 		"limits":         {"print resource limits", 0, limits},
+		"self":           {"print all that this process was given: rights, limits, namespaces, descriptors, environment", 0, self},
 		"tty":            {"say whether stdin, stdout and stderr are terminals, and the size", 0, tty},
 		"read":           {"print the lines of stdin, each after \"got: \", until its end", 0, read},
 		"flood":          {"COUNT SIZE [STREAM]: print COUNT numbered lines of SIZE bytes", 2, flood},

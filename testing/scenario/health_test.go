@@ -151,3 +151,37 @@ services:
 		t.Errorf("other was started %d times", n)
 	}
 }
+
+// A check that takes too long is ended, one that can't be run fails, and neither leaves anything.
+func TestHealthChecksThatGoWrong(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("wrong", `
+services:
+  slow: {image: probe, command: sleep, healthcheck: {test: ["CMD", "/probe", "count", "10ms"], interval: 100ms, timeout: 300ms, retries: 2}}
+  absent: {image: probe, command: sleep, healthcheck: {test: ["CMD", "/nothere"], interval: 100ms, retries: 2}}
+  leaves: {image: probe, command: sleep, healthcheck: {test: ["CMD", "/probe", "fork-zombie"], interval: 100ms, timeout: 300ms, retries: 2}}
+  floods: {image: probe, command: sleep, healthcheck: {test: ["CMD", "/probe", "flood", "3000", "100"], interval: 100ms, timeout: 20s, retries: 2}}
+`)
+	f.Must("up", "-d")
+	for service, want := range map[string]string{"slow": "unhealthy", "absent": "unhealthy", "leaves": "unhealthy", "floods": "healthy"} {
+		s.Eventually(service+" is "+want, func() error {
+			if ps := f.Must("ps", "-a", service).Stdout; !strings.Contains(ps, "("+want+")") {
+				return errString(ps)
+			}
+			return nil
+		})
+	}
+	s.Step("not more than the check of the moment is there")
+	s.Eventually("checks that were ended are gone", func() error {
+		if running := f.Exec("slow", "processes"); strings.Count(running, "count") > 1 {
+			return errString(running)
+		}
+		return nil
+	})
+	s.Step("a container that is checked all the time stops at once")
+	began := time.Now()
+	f.Must("stop", "-t", "5", "slow", "floods")
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("to stop took %s", took)
+	}
+}

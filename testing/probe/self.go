@@ -1,0 +1,70 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// self prints all that a process inherits or is given, one fact a line. What differs from process to process though
+// nothing differs, such as the numbers of pipes, is left out.
+func self([]string) error {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err
+	}
+	// A runtime's own are left out: memory, threads, signals that are handled.
+	for line := range strings.Lines(string(status)) {
+		key, value, _ := strings.Cut(line, ":")
+		if slices.Contains([]string{
+			"Umask", "TracerPid", "Uid", "Gid", "Groups", "SigBlk", "SigIgn", "CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb",
+			"NoNewPrivs", "Seccomp", "Seccomp_filters", "Speculation_Store_Bypass", "Cpus_allowed", "Mems_allowed",
+		}, key) {
+			fmt.Println(key, strings.Join(strings.Fields(value), " "))
+		}
+	}
+	for _, file := range []string{"limits", "cgroup", "oom_score_adj", "personality", "loginuid", "attr/current"} {
+		text, err := os.ReadFile("/proc/self/" + file)
+		if err != nil {
+			text = []byte("cannot be read")
+		}
+		for line := range strings.Lines(string(text)) {
+			fmt.Println(file, strings.Join(strings.Fields(line), " "))
+		}
+	}
+	selfLinks()
+	pid := os.Getpid()
+	session, err := unix.Getsid(0)
+	fmt.Println("leads its session", session == pid, err, "and its group", unix.Getpgrp() == pid, "and has a parent here", os.Getppid() != 0)
+	ring, err := unix.KeyctlGetKeyringID(unix.KEY_SPEC_SESSION_KEYRING, false)
+	fmt.Println("has a session keyring", ring != 0, err)
+	fmt.Println("args", strings.Join(os.Args, " "))
+	for _, line := range sortedEnviron() {
+		fmt.Println("env", line)
+	}
+	return nil
+}
+
+// selfLinks prints what a process holds on to.
+func selfLinks() {
+	for _, ns := range []string{"cgroup", "ipc", "mnt", "net", "pid", "pid_for_children", "time", "user", "uts"} {
+		to, err := os.Readlink("/proc/self/ns/" + ns)
+		fmt.Println("namespace", ns, to, err)
+	}
+	for _, link := range []string{"cwd", "root", "exe"} {
+		to, err := os.Readlink("/proc/self/" + link)
+		fmt.Println(link, to, err)
+	}
+	for fd := range 1024 {
+		var st unix.Stat_t
+		if unix.Fstat(fd, &st) != nil {
+			continue
+		}
+		flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+		fmt.Printf("descriptor %d mode %o owner %d flags %o %v\n", fd, st.Mode&syscall.S_IFMT, st.Uid, flags, err)
+	}
+}
