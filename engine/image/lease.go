@@ -17,6 +17,8 @@ const (
 	holdLabel = "berth.rootfs"
 	// leaseLabel is on the leases of this package; its value is the name of the image that is being brought.
 	leaseLabel = "berth.image"
+	// collectLease is what Collect makes and gives up, so that containerd collects.
+	collectLease = "berth-collect"
 	// leaseLife is how long a pull that was cut off keeps what it fetched.
 	leaseLife    = 24 * time.Hour
 	cleanupLimit = time.Minute

@@ -75,12 +75,21 @@ func (s *Store) Release(ctx context.Context, key string) error {
 // the disk.
 func (s *Store) Collect(ctx context.Context) error {
 	ctx = s.within(ctx)
-	l, err := s.leases.Create(ctx, leases.WithRandomID(), leases.WithExpiration(cleanupLimit))
-	if err == nil {
-		err = s.leases.Delete(ctx, l, leases.SynchronousDelete)
+	for {
+		// It has a name of its own: one that a killed engine has left is taken by the next who collects.
+		l, err := s.leases.Create(ctx, leases.WithID(collectLease), leases.WithExpiration(cleanupLimit))
+		if errdefs.IsAlreadyExists(err) {
+			l, err = leases.Lease{ID: collectLease}, nil
+		}
+		if err == nil {
+			err = s.leases.Delete(ctx, l, leases.SynchronousDelete)
+		}
+		if errdefs.IsNotFound(err) && ctx.Err() == nil {
+			continue // another one who collects was quicker, and may have begun before what we want collected went
+		}
+		if err != nil {
+			return fmt.Errorf("collect garbage: %w", err)
+		}
+		return nil
 	}
-	if err != nil {
-		return fmt.Errorf("collect garbage: %w", err)
-	}
-	return nil
 }
