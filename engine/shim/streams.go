@@ -122,17 +122,13 @@ func (s *streams) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
 	return s.begin(c, s.ProcessMonitor.StartLocked)
 }
 
-func (s *streams) begin(c *exec.Cmd, start func(*exec.Cmd) (chan runc.Exit, error)) (exits chan runc.Exit, err error) {
+func (s *streams) begin(c *exec.Cmd, start func(*exec.Cmd) (chan runc.Exit, error)) (chan runc.Exit, error) {
 	s.give(c)
 	if s.instead(c) == nil {
 		return done(), nil
 	}
 	hurry(c)
-	err = s.creator.Forking(func() error {
-		exits, err = start(c)
-		return err
-	})
-	return exits, err
+	return start(c)
 }
 
 // Wait waits for the end of a process, if there is one.

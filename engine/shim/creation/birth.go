@@ -111,20 +111,18 @@ func (b *birth) start(program *os.File) error {
 		},
 		Files: append(append(stdio[:], theirs...), program, fifo),
 	}
-	return b.Forking(func() error {
-		// What the shim itself was given is open for its children too, until now.
-		if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
-			return fmt.Errorf("keep open files to this process: %w", err)
-		}
-		p, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(fdProgram), []string{b.program, "init"}, attr)
-		if err != nil {
-			return err
-		}
-		b.mu.Lock()
-		b.started = p
-		b.mu.Unlock()
-		return nil
-	})
+	// What the shim itself was given is open for its children too, until now.
+	if err := unix.CloseRange(3, 1<<31-1, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		return fmt.Errorf("keep open files to this process: %w", err)
+	}
+	p, err := os.StartProcess("/proc/self/fd/"+strconv.Itoa(fdProgram), []string{b.program, "init"}, attr)
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	b.started = p
+	b.mu.Unlock()
+	return nil
 }
 
 // connect makes the pipes, and gives the process's ends.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/moby/sys/userns"
 	"github.com/opencontainers/cgroups"
@@ -23,9 +24,8 @@ type Creator struct {
 	program string
 	log     *slog.Logger
 	filters filters
-	// forks is held for writing while this process has limits that its children are not to have.
-	forks  sync.RWMutex
-	sealed func(spare string) (*os.File, error)
+	memlock sync.Mutex // held while this process has no limit on locked memory
+	sealed  func(spare string) (*os.File, error)
 }
 
 // New makes a Creator whose containers' first processes are of the given program: the runc that was built with this
@@ -47,13 +47,6 @@ func New(program string, log *slog.Logger) *Creator {
 		return file, nil
 	}
 	return c
-}
-
-// Forking has start start a process, at a moment at which nothing is inherited that is not meant to be.
-func (c *Creator) Forking(start func() error) error {
-	c.forks.RLock()
-	defer c.forks.RUnlock()
-	return start()
 }
 
 // Create does what a command line of "runc create" asks for. It is given up when stop is closed. After an error,
@@ -146,9 +139,11 @@ func (b *birth) setGroups() error {
 		return b.groups.Set(b.config.Cgroups.Resources)
 	}
 	// Which devices may be used is a program in the kernel there, and to load it the limit on locked memory is lifted for
-	// this whole process.
-	b.forks.Lock()
-	defer b.forks.Unlock()
+	// this whole process. No child may be born meanwhile: it would inherit that.
+	b.memlock.Lock()
+	defer b.memlock.Unlock()
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	var was unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &was); err != nil {
 		return fmt.Errorf("read the limit on locked memory: %w", err)
