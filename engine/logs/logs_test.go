@@ -279,8 +279,13 @@ func TestRotationKeepsTheNewestFiles(t *testing.T) {
 	}
 }
 
-func TestAHundredThousandRotationsGrowNothing(t *testing.T) {
-	dir := t.TempDir()
+func TestTwentyThousandRotationsGrowNothing(t *testing.T) {
+	// In memory: a disk's file system takes its time to make and remove as many files.
+	dir, err := os.MkdirTemp("/dev/shm", "rotations-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	w := openWriter(t, dir, logs.Options{MaxSizeBytes: 1, MaxFiles: 3}) // each write begins a file
 	count := func(path string) int {
 		names, err := os.ReadDir(path)
@@ -300,7 +305,7 @@ func TestAHundredThousandRotationsGrowNothing(t *testing.T) {
 		return count(dir), count("/proc/self/fd"), m.HeapAlloc
 	}
 	files, descriptors, heap := rotate(100)
-	filesAfter, descriptorsAfter, heapAfter := rotate(100_000)
+	filesAfter, descriptorsAfter, heapAfter := rotate(20_000)
 	if filesAfter != files || descriptorsAfter != descriptors || int64(heapAfter)-int64(heap) > 64<<10 {
 		t.Errorf("%d files became %d, %d descriptors %d, %d bytes %d", files, filesAfter, descriptors, descriptorsAfter, heap, heapAfter)
 	}
