@@ -38,12 +38,15 @@ const (
 )
 
 // Report is one thing that happened to a step. Err is set for Failed and, where there is more to say than that
-// another step failed, for Skipped. Elapsed is the time since Started.
+// another step failed, for Skipped. Elapsed is the time since Began.
 type Report struct {
 	Step    plan.Step
 	Phase   Phase
 	Err     error
 	Elapsed time.Duration
+	// Ready is when all that it comes after had ended, Began when it was started: in between it waited for a place. Both are
+	// zero of a step that never started.
+	Ready, Began time.Time
 }
 
 // Limits bound a run.
@@ -74,7 +77,7 @@ type runner struct {
 	next   [][]int32 // by index: the steps that wait for it
 	open   []int32   // by index: how many it waits for still
 	status []Phase   // by index: "" until something happened
-	began  []time.Time
+	times  []times   // by index
 
 	ready   intHeap // actions that could start
 	waits   intHeap // WaitFor steps that could start
@@ -84,6 +87,8 @@ type runner struct {
 	errs    []error
 	broken  bool // nothing new starts
 }
+
+type times struct{ ready, began time.Time }
 
 type result struct {
 	index int
@@ -97,9 +102,10 @@ func newRunner(steps []plan.Step, do func(context.Context, plan.Step) error, lim
 	r := &runner{
 		steps: steps, do: do, limits: limits, report: report,
 		next: make([][]int32, len(steps)), open: make([]int32, len(steps)),
-		status: make([]Phase, len(steps)), began: make([]time.Time, len(steps)),
+		status: make([]Phase, len(steps)), times: make([]times, len(steps)),
 		ended: make(chan result),
 	}
+	now := time.Now()
 	byID := make(map[int]int32, len(steps))
 	for i, s := range steps {
 		for _, id := range s.After {
@@ -115,13 +121,14 @@ func newRunner(steps []plan.Step, do func(context.Context, plan.Step) error, lim
 		byID[s.ID] = int32(i)
 		r.open[i] = int32(len(s.After))
 		if r.open[i] == 0 {
-			r.enqueue(i)
+			r.enqueue(i, now)
 		}
 	}
 	return r, nil
 }
 
-func (r *runner) enqueue(i int) {
+func (r *runner) enqueue(i int, now time.Time) {
+	r.times[i].ready = now
 	if isWait(r.steps[i]) {
 		heap.Push(&r.waits, i)
 	} else {
@@ -183,19 +190,21 @@ func (r *runner) start(ctx, waiting context.Context) {
 func (r *runner) launch(ctx context.Context, i int) {
 	r.running++
 	r.status[i] = Started
-	r.began[i] = time.Now()
-	r.report(Report{Step: r.steps[i], Phase: Started})
+	r.times[i].began = time.Now()
+	r.report(Report{Step: r.steps[i], Phase: Started, Ready: r.times[i].ready, Began: r.times[i].began})
 	go func() { r.ended <- result{i, r.do(ctx, r.steps[i])} }()
 }
 
 func (r *runner) end(ctx context.Context, res result) {
+	now := time.Now()
 	i := res.index
 	wait := isWait(r.steps[i])
 	r.running--
 	if !wait {
 		r.busy--
 	}
-	rep := Report{Step: r.steps[i], Err: res.err, Elapsed: time.Since(r.began[i])}
+	t := r.times[i]
+	rep := Report{Step: r.steps[i], Err: res.err, Elapsed: now.Sub(t.began), Ready: t.ready, Began: t.began}
 	switch {
 	case res.err == nil:
 		rep.Phase = Done
@@ -214,7 +223,7 @@ func (r *runner) end(ctx context.Context, res result) {
 	}
 	for _, j := range r.next[i] {
 		if r.open[j]--; r.open[j] == 0 {
-			r.enqueue(int(j))
+			r.enqueue(int(j), now)
 		}
 	}
 }
