@@ -22,7 +22,7 @@ func (e *Engine) Build(ctx context.Context, req *api.BuildRequest, emit func(api
 	if err != nil {
 		return err
 	}
-	defer joinClose(&err, func() error { return v.session.Close(ctx) })
+	defer joinClose(&err, func() error { return v.close(ctx) })
 	have, err := v.have(ctx)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 
 	"berth/engine/api"
 	"berth/engine/container"
+	"berth/engine/trace"
 	"berth/graph/plan"
 )
 
@@ -46,7 +47,7 @@ func (e *Engine) Down(ctx context.Context, req *api.DownRequest, emit func(api.E
 		return err
 	}
 	// What went is off the disk when the user has the prompt back.
-	if err := v.images.Collect(ctx); err != nil {
+	if err := trace.Do(ctx, "collect garbage", v.images.Collect); err != nil {
 		v.session.Warn("", fmt.Sprintf("collect garbage: %v", err))
 	}
 	if len(v.containers.List(func(c *container.Container) bool { return c.Project == v.project.Name })) == 0 {

@@ -23,6 +23,7 @@ import (
 	"berth/engine/apply"
 	"berth/engine/container"
 	"berth/engine/logs"
+	"berth/engine/trace"
 	"berth/graph"
 	"berth/graph/plan"
 )
@@ -71,11 +72,14 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 	if svc, err = oneoffService(svc, req); err != nil {
 		return err
 	}
-	c, err := v.session.CreateOneoff(ctx, name, svc, o)
-	if err != nil {
+	var c *container.Container
+	if err := trace.Do(ctx, "create container "+name, func(ctx context.Context) (err error) {
+		c, err = v.session.CreateOneoff(ctx, name, svc, o)
+		return err
+	}); err != nil {
 		return err
 	}
-	if err := e.apply.Start(ctx, c); err != nil {
+	if err := trace.Do(ctx, "start container "+name, func(ctx context.Context) error { return e.apply.Start(ctx, c) }); err != nil {
 		return errors.Join(withCode(err), e.apply.Remove(context.WithoutCancel(ctx), c, true, true))
 	}
 	// The project is free for other verbs while the container runs.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"berth/engine/api"
+	"berth/engine/trace"
 	"berth/graph"
 	"berth/graph/plan"
 	"berth/netplan"
@@ -34,8 +35,11 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 		return err
 	}
 	imagesPol := imagesPolicy(req)
-	images, err := plan.Images(v.project, have, imagesPol)
-	if err != nil {
+	var images plan.Plan
+	if err := trace.Do(ctx, "plan the images", func(context.Context) error {
+		images, err = plan.Images(v.project, have, imagesPol)
+		return err
+	}); err != nil {
 		return err
 	}
 	pol := upPolicy(req)
@@ -53,20 +57,23 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 		return v.run(ctx, plan.Join(plan.Join(images, builds), p))
 	}
 	// Before anything is fetched, what can be known to be wrong is found.
-	if err := v.checkPorts(ctx, req); err != nil {
+	if err := trace.Do(ctx, "check the ports", func(ctx context.Context) error { return v.checkPorts(ctx, req) }); err != nil {
 		return err
 	}
 	if have, err = v.bringImages(ctx, have, images, req, imagesPol); err != nil {
 		return err
 	}
-	p, err := plan.Up(v.project, plan.Wanted(v.project), have, pol)
-	if err != nil {
+	var p plan.Plan
+	if err := trace.Do(ctx, "plan", func(context.Context) error {
+		p, err = plan.Up(v.project, plan.Wanted(v.project), have, pol)
+		return err
+	}); err != nil {
 		return err
 	}
 	if open := unanswered(p.Questions, req.Declined); len(open) > 0 {
 		return v.ask(open)
 	}
-	if err := v.session.Check(ctx, created(p)); err != nil {
+	if err := trace.Do(ctx, "check the services", func(ctx context.Context) error { return v.session.Check(ctx, created(p)) }); err != nil {
 		return err
 	}
 	v.announce(p)
@@ -75,7 +82,7 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 	if req.NoStart {
 		wanted = "stopped"
 	}
-	if err := v.kept.Put(v.project, wanted); err != nil {
+	if err := trace.Do(ctx, "keep the project", func(context.Context) error { return v.kept.Put(v.project, wanted) }); err != nil {
 		return fmt.Errorf("keep project %q: %w", v.project.Name, err)
 	}
 	if req.Wait && req.WaitTimeout > 0 {

@@ -12,6 +12,7 @@ import (
 	"berth/engine/apply"
 	"berth/engine/credentials"
 	"berth/engine/image"
+	"berth/engine/trace"
 	"berth/graph/plan"
 	"berth/graph/run"
 	"berth/project"
@@ -28,50 +29,69 @@ type verb struct {
 	dryRun  bool
 	limits  run.Limits
 	release func()
+	trace   *trace.Recorder // nil where nobody asked
 }
 
 // openVerb locks the project and opens a session. The project is the caller's; without one it is what the engine kept; without
 // that, an empty one of the name.
 func (e *Engine) openVerb(ctx context.Context, name string, sel api.ProjectSelector, parallel int, dryRun bool, emit func(api.Event) error) (context.Context, *verb, error) {
-	ctx, err := e.begin(ctx)
+	ctx, v, err := e.beginVerb(ctx, name, sel, parallel, dryRun, emit)
 	if err != nil {
 		return nil, nil, err
 	}
-	v := e.newVerb(name, parallel, dryRun, emit)
-	if v.project, v.known, err = e.selected(sel); err != nil {
-		return nil, nil, err
-	}
 	if !dryRun {
-		v.release, err = e.locks.acquire(ctx, v.project.Name, name, func(holder string, since time.Time) {
-			v.emit(api.Event{Kind: api.KindNotice, Text: waitingFor(holder, v.project.Name, since)})
-		})
-		if err != nil {
+		if err := trace.Do(ctx, "wait for the project", v.lock); err != nil {
 			return nil, nil, fmt.Errorf("wait for project %q: %w", v.project.Name, err)
 		}
-	} else {
-		v.release = func() {}
 	}
 	v.openSession(ctx)
 	return ctx, v, nil
+}
+
+// lock takes the project's lock.
+func (v *verb) lock(ctx context.Context) (err error) {
+	v.release, err = v.locks.acquire(ctx, v.project.Name, v.name, func(holder string, since time.Time) {
+		v.emit(api.Event{Kind: api.KindNotice, Text: waitingFor(holder, v.project.Name, since)})
+	})
+	return err
 }
 
 // openImages opens a session for a verb on images. They belong to no project, so the project is not locked.
 func (e *Engine) openImages(ctx context.Context, name string, sel api.ProjectSelector, parallel int, dryRun bool, emit func(api.Event) error) (context.Context, *verb, error) {
-	ctx, err := e.begin(ctx)
+	ctx, v, err := e.beginVerb(ctx, name, sel, parallel, dryRun, emit)
 	if err != nil {
-		return nil, nil, err
-	}
-	v := e.newVerb(name, parallel, dryRun, emit)
-	v.release = func() {}
-	if v.project, v.known, err = e.selected(sel); err != nil {
 		return nil, nil, err
 	}
 	v.openSession(ctx)
 	return ctx, v, nil
 }
 
+// beginVerb gives a verb that has neither a lock nor a session, and the context for its work.
+func (e *Engine) beginVerb(ctx context.Context, name string, sel api.ProjectSelector, parallel int, dryRun bool, emit func(api.Event) error) (context.Context, *verb, error) {
+	v := e.newVerb(name, parallel, dryRun, emit)
+	if api.TraceAsked(ctx) && !dryRun {
+		v.trace = trace.New()
+		ctx = v.trace.Context(ctx)
+	}
+	var work context.Context
+	err := trace.Do(ctx, "wait for the engine", func(ctx context.Context) (err error) {
+		work, err = e.begin(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := trace.Do(ctx, "read the request", func(context.Context) (err error) {
+		v.project, v.known, err = e.selected(sel)
+		return err
+	}); err != nil {
+		return nil, nil, err
+	}
+	return work, v, nil
+}
+
 func (e *Engine) newVerb(name string, parallel int, dryRun bool, emit func(api.Event) error) *verb {
-	v := &verb{Engine: e, name: name, dryRun: dryRun, limits: run.Limits{Parallel: parallel}}
+	v := &verb{Engine: e, name: name, dryRun: dryRun, limits: run.Limits{Parallel: parallel}, release: func() {}}
 	v.emit = func(ev api.Event) {
 		ev.Time = time.Now()
 		// A caller that has gone away hears nothing; its context ends the verb.
@@ -104,7 +124,11 @@ func waitingFor(holder, project string, since time.Time) string {
 
 func (v *verb) close(ctx context.Context) error {
 	defer v.release()
-	return v.session.Close(ctx)
+	err := trace.Do(ctx, "close", v.session.Close)
+	if v.trace != nil {
+		v.emit(api.Event{Kind: api.KindTrace, Trace: v.trace.End()})
+	}
+	return err
 }
 
 // selected gives the project that a selector means.
@@ -132,7 +156,12 @@ func (v *verb) file() *project.Project {
 }
 
 func (v *verb) have(ctx context.Context) (plan.Observed, error) {
-	return v.observe.Project(ctx, v.project.Name, v.file())
+	var have plan.Observed
+	err := trace.Do(ctx, "observe", func(ctx context.Context) (err error) {
+		have, err = v.observe.Project(ctx, v.project.Name, v.file())
+		return err
+	})
+	return have, err
 }
 
 // announce tells the caller what was decided.
@@ -157,8 +186,11 @@ func (v *verb) run(ctx context.Context, p plan.Plan) error {
 	if v.limits.Parallel == 0 {
 		v.session.Foresee(p.Steps)
 	}
-	return run.Steps(ctx, p.Steps, v.session.Do, v.limits, func(r run.Report) {
-		v.emit(api.Event{Kind: api.KindStep, Step: stepEvent(r)})
+	do, note := v.trace.Plan(p.Steps, v.session.Do)
+	return run.Steps(ctx, p.Steps, do, v.limits, func(r run.Report) {
+		ev := stepEvent(r)
+		note(r, *ev)
+		v.emit(api.Event{Kind: api.KindStep, Step: ev})
 	})
 }
 

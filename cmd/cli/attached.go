@@ -181,6 +181,7 @@ func (s *session) start(ctx context.Context, verb func(func(api.Event)) error) e
 			if !ok {
 				err := <-upDone
 				finish(err)
+				err = traced(err, s.o.watch.show(s.ui)) // not at the end of the session, which is of another length
 				if err == nil && !s.stopping {
 					s.attach()
 				}

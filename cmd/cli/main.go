@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
@@ -52,6 +53,8 @@ type app struct {
 	byHand  bool // an engine that this command starts is to stay
 	ui      *ui.UI
 	rootCmd *cobra.Command
+	began   time.Time
+	watch   *stopwatch // nil without --trace
 }
 
 // Main runs a command line and gives its exit code.
@@ -62,6 +65,7 @@ func Main(ctx context.Context, h Host) int {
 	root := newRootCommand(a)
 	root.SetArgs(h.Args[1:])
 	err := root.ExecuteContext(ctx)
+	err = traced(err, a.watch.show(a.out()))
 	a.out().RenderError(err)
 	return ui.ExitCode(err)
 }
@@ -84,6 +88,7 @@ func newApp(h Host) *app {
 			return c, func() { signal.Stop(c) }
 		}
 	}
+	a.began = a.out().Now()
 	return a
 }
 
@@ -108,6 +113,16 @@ func (a *app) name() string {
 func (a *app) connect(ctx context.Context) (Engine, error) { return a.dial(ctx, true) }
 
 func (a *app) dial(ctx context.Context, start bool) (Engine, error) {
+	end := a.watch.span("connect to the engine")
+	e, err := a.reach(ctx, start)
+	end()
+	if err != nil || a.watch == nil {
+		return e, err
+	}
+	return tracing{e, a.watch}, nil
+}
+
+func (a *app) reach(ctx context.Context, start bool) (Engine, error) {
 	p := a.flags.paths
 	if a.host.Connect != nil {
 		e, err := a.host.Connect(ctx, start)
@@ -258,6 +273,7 @@ func preparing(ctx context.Context, signals <-chan os.Signal, f func(context.Con
 
 // load reads the project's files.
 func (a *app) load(ctx context.Context, change func(*project.Options)) (*project.Project, error) {
+	defer a.watch.span("read the files")()
 	return project.Load(ctx, a.fileOptions(change))
 }
 

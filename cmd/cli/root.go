@@ -28,6 +28,7 @@ type globals struct {
 	ansi          string
 	noANSI        bool
 	dryRun        bool
+	trace         string // a file, onScreen, or "" for none
 	compatibility bool
 	allResources  bool
 	verbose       bool
@@ -44,7 +45,14 @@ func newRootCommand(a *app) *cobra.Command {
 		TraverseChildren:      true,
 		DisableFlagsInUseLine: true,
 		Args:                  cobra.ArbitraryArgs,
-		PersistentPreRunE:     func(*cobra.Command, []string) error { return a.settle() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			if err := a.settle(); err != nil {
+				return err
+			}
+			ctx, err := a.startWatch(cmd.Context())
+			cmd.SetContext(ctx)
+			return err
+		},
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
 			case a.flags.version:
@@ -176,6 +184,8 @@ func (a *app) addGlobalFlags(root *cobra.Command) {
 	p.BoolVar(&g.noANSI, "no-ansi", false, "the old form of --ansi never")
 	_ = p.MarkHidden("no-ansi")
 	p.BoolVar(&g.dryRun, "dry-run", false, "show what would be done, and change nothing")
+	p.StringVar(&g.trace, "trace", "", "show where the time went, or write it to a `FILE` for Perfetto (--trace=FILE)")
+	p.Lookup("trace").NoOptDefVal = onScreen
 	p.BoolVar(&g.verbose, "verbose", false, "say more")
 	_ = p.MarkHidden("verbose")
 	_ = root.RegisterFlagCompletionFunc("progress", cobra.FixedCompletions([]string{"auto", "tty", "plain", "json", "quiet"}, cobra.ShellCompDirectiveNoFileComp))

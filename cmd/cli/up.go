@@ -51,6 +51,7 @@ type upOptions struct {
 	host               api.ClientHost
 	program            string           // what berth was called as
 	signals            <-chan os.Signal // attached: the user's Ctrl-C
+	watch              *stopwatch
 }
 
 func newUpCommand(a *app) *cobra.Command {
@@ -194,6 +195,7 @@ func (a *app) prepareUp(ctx context.Context, cmd *cobra.Command, o *upOptions) (
 		return nil, clean, err
 	}
 	o.target, o.dryRun, o.parallel, o.host, o.program = t, a.flags.dryRun, a.limit(), a.clientHost(), a.name()
+	o.watch = a.watch
 	if !o.dryRun && !o.building.noBuild {
 		if clean, err = a.spool(ctx, t, t.mayBuild(o.services, !o.noDeps), &o.host, false); err != nil {
 			return nil, clean, err

@@ -102,6 +102,7 @@ const (
 	KindPushed    = "pushed"    // an image is in its registry
 	KindBuild     = "build"     // progress of the build of an image
 	KindBuilt     = "built"     // an image was built
+	KindTrace     = "trace"     // where the time went, if that was asked for: the last event
 	KindReady     = "ready"     // of the Events call: nothing is missed from now on
 )
 
@@ -121,6 +122,7 @@ type Event struct {
 	Pushed    *PushedEvent    `json:",omitempty"`
 	Build     *BuildEvent     `json:",omitempty"`
 	Built     *BuiltEvent     `json:",omitempty"`
+	Trace     *Trace          `json:",omitempty"`
 	// More are the events that followed at once, for the way over the socket only: see Each.
 	More []Event `json:",omitempty"`
 }

@@ -18,6 +18,7 @@ import (
 	"berth/engine/event"
 	"berth/engine/image"
 	"berth/engine/spec"
+	"berth/engine/trace"
 	"berth/graph/plan"
 	"berth/netplan/cni"
 	"berth/project"
@@ -114,7 +115,9 @@ func imagesOf(p *project.Project) []string {
 func (a *Applier) Session(ctx context.Context, p *project.Project) *Session {
 	s := &Session{Applier: a, Project: p, Warn: func(string, string) {}}
 	s.LetImagesGo = a.cfg.Images.Hold(imagesOf(p)...)
-	s.ahead.ready = func(c *container.Container) error { return a.cfg.Containers.Ready(ctx, c, a.startOptions(c)) }
+	s.ahead.ready = func(c *container.Container) error {
+		return trace.Beside(ctx, "make ready container "+c.Name, func(ctx context.Context) error { return a.cfg.Containers.Ready(ctx, c, a.startOptions(c)) })
+	}
 	s.ahead.undo = a.cfg.Containers.Unready
 	return s
 }
@@ -170,8 +173,11 @@ func (s *Session) Close(ctx context.Context) error {
 func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	switch st.Do.(type) {
 	case plan.PullImage, plan.BuildImage, plan.CreateContainer:
-		var err error
-		if ctx, err = s.Lease(ctx); err != nil {
+		step := ctx
+		if err := trace.Do(step, "lease", func(context.Context) (err error) {
+			ctx, err = s.Lease(step)
+			return err
+		}); err != nil {
 			return err
 		}
 	}

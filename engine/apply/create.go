@@ -24,6 +24,7 @@ import (
 	"berth/engine/restart"
 	"berth/engine/spec"
 	"berth/engine/spec/hostfacts"
+	"berth/engine/trace"
 	"berth/graph"
 	"berth/graph/plan"
 	"berth/netplan"
@@ -86,28 +87,35 @@ func (s *Session) create(ctx context.Context, do plan.CreateContainer, svc types
 			}
 		}
 	}()
-	if m.img, err = s.cfg.Images.Get(ctx, plan.ImageRef(s.Project, svc.Name), svc.Platform); err != nil {
+	if err := trace.Do(ctx, "image", func(ctx context.Context) (err error) {
+		m.img, err = s.cfg.Images.Get(ctx, plan.ImageRef(s.Project, svc.Name), svc.Platform)
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	m.proc = spec.Merge(svc, specImage(m.img))
 	if err := m.identify(); err != nil {
 		return nil, err
 	}
-	if err := m.network(ctx); err != nil {
-		return nil, err
+	var sp *specs.Spec
+	for _, part := range []struct {
+		name string
+		make func(context.Context) error
+	}{
+		{"addresses", m.network},
+		{"snapshot", m.snapshot},
+		{"mounts", m.mount},
+		{"specification", func(ctx context.Context) (err error) { sp, err = m.specification(ctx); return err }},
+	} {
+		if err := trace.Do(ctx, part.name, part.make); err != nil {
+			return nil, err
+		}
 	}
-	if err := m.snapshot(ctx); err != nil {
-		return nil, err
-	}
-	if err := m.mount(ctx); err != nil {
-		return nil, err
-	}
-	sp, err := m.specification(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c, err := s.cfg.Containers.Create(ctx, m.rec, sp)
-	if err != nil {
+	var c *container.Container
+	if err := trace.Do(ctx, "record", func(ctx context.Context) (err error) {
+		c, err = s.cfg.Containers.Create(ctx, m.rec, sp)
+		return err
+	}); err != nil {
 		return nil, fmt.Errorf("create container %q: %w", m.rec.Name, err)
 	}
 	s.cfg.Events.Publish(c.Event("create"))

@@ -14,6 +14,7 @@ import (
 
 	"berth/engine/container"
 	"berth/engine/event"
+	"berth/engine/trace"
 	"berth/graph/plan"
 	"berth/netplan"
 	"berth/netplan/cni"
@@ -36,7 +37,7 @@ func (s *Session) startStep(ctx context.Context, do plan.StartContainer) error {
 	if s.Attach != nil {
 		s.Attach(c)
 	}
-	if err := s.ahead.wait(ctx, c); err != nil {
+	if err := trace.Do(ctx, "wait until it is ready", func(ctx context.Context) error { return s.ahead.wait(ctx, c) }); err != nil {
 		return err
 	}
 	return s.Start(ctx, c)
@@ -129,21 +130,26 @@ func (a *Applier) prepare(ctx context.Context, c *container.Container) error {
 			return fmt.Errorf("share the network of container %q: it is not running: %w", parent.Name, errdefs.ErrFailedPrecondition)
 		}
 	}
-	for _, m := range c.Mounts {
-		if err := a.mountVolume(ctx, m); err != nil {
-			return err
-		}
-	}
-	if err := mountShm(c); err != nil {
+	if err := trace.Do(ctx, "mounts", func(ctx context.Context) error { return a.mountAll(ctx, c) }); err != nil {
 		return err
 	}
 	if err := a.writeSecrets(c); err != nil {
 		return err
 	}
-	if err := a.attach(ctx, c); err != nil {
+	if err := trace.Do(ctx, "network", func(ctx context.Context) error { return a.attach(ctx, c) }); err != nil {
 		return err
 	}
-	return a.writeFiles(c)
+	return trace.Do(ctx, "files", func(context.Context) error { return a.writeFiles(c) })
+}
+
+// mountAll mounts what the container's file system is to have from outside.
+func (a *Applier) mountAll(ctx context.Context, c *container.Container) error {
+	for _, m := range c.Mounts {
+		if err := a.mountVolume(ctx, m); err != nil {
+			return err
+		}
+	}
+	return mountShm(c)
 }
 
 // publish opens the container's ports.
@@ -307,7 +313,7 @@ func (a *Applier) Remove(ctx context.Context, c *container.Container, force, rem
 	if c.Running() && !force {
 		return fmt.Errorf("remove container %q: it runs: %w", c.Name, errdefs.ErrFailedPrecondition)
 	}
-	if err := a.Kill(ctx, c, ""); err != nil {
+	if err := trace.Do(ctx, "kill", func(ctx context.Context) error { return a.Kill(ctx, c, "") }); err != nil {
 		return err
 	}
 	// The record goes last but for the network, which is cleared by the records when an engine starts: whoever is killed in
@@ -317,13 +323,15 @@ func (a *Applier) Remove(ctx context.Context, c *container.Container, force, rem
 			return fmt.Errorf("remove container %q: %w", c.Name, err)
 		}
 	}
-	if err := errors.Join(unmountShm(c), a.removeSecrets(c), a.releaseVolumes(c, removeVolumes)); err != nil {
+	if err := trace.Do(ctx, "mounts", func(context.Context) error {
+		return errors.Join(unmountShm(c), a.removeSecrets(c), a.releaseVolumes(c, removeVolumes))
+	}); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
-	if err := a.cfg.Containers.Remove(ctx, c); err != nil {
+	if err := trace.Do(ctx, "record", func(ctx context.Context) error { return a.cfg.Containers.Remove(ctx, c) }); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}
-	err := a.detach(ctx, c)
+	err := trace.Do(ctx, "network", func(ctx context.Context) error { return a.detach(ctx, c) })
 	a.cfg.Events.Publish(c.Event("destroy"))
 	return err
 }

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/logs"
+	"berth/engine/trace"
 	"berth/graph/plan"
 )
 
@@ -73,7 +74,9 @@ func (s *Store) Start(ctx context.Context, c *Container, o StartOptions) error {
 		return errors.Join(err, uerr)
 	}
 	// The process runs, whatever becomes of the file: Adopt finds it by its task.
-	if err := s.Update(c, func(st *Status) { *st = startedStatus(c, *st, pid, o.Again) }); err != nil {
+	if err := trace.Do(ctx, "status", func(context.Context) error {
+		return s.Update(c, func(st *Status) { *st = startedStatus(c, *st, pid, o.Again) })
+	}); err != nil {
 		s.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
 	}
 	if o.Started != nil {
@@ -159,7 +162,7 @@ func (s *Store) makeReady(ctx context.Context, c *Container, o StartOptions) err
 		return err
 	}
 	// This is brought to its end: a call that is broken off could leave a process that nobody knows.
-	if err := s.createTask(context.WithoutCancel(ctx), c, req); err != nil {
+	if err := trace.Do(context.WithoutCancel(ctx), "task", func(ctx context.Context) error { return s.createTask(ctx, c, req) }); err != nil {
 		return startError(c, err)
 	}
 	c.ready = true
@@ -173,7 +176,7 @@ func (s *Store) start(ctx context.Context, c *Container, o StartOptions) (pid in
 		}
 	}
 	if o.Announce != nil {
-		err = o.Announce(ctx)
+		err = trace.Do(ctx, "names and ports", o.Announce)
 	}
 	if err = cmp.Or(err, ctx.Err()); err != nil {
 		return 0, errors.Join(err, s.unready(context.WithoutCancel(ctx), c))
@@ -183,8 +186,11 @@ func (s *Store) start(ctx context.Context, c *Container, o StartOptions) (pid in
 	c.mu.Lock()
 	c.exited = make(chan struct{})
 	c.mu.Unlock()
-	resp, err := s.cfg.Client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: c.ID})
-	if err != nil {
+	var resp *tasks.StartResponse
+	if err := trace.Do(ctx, "process", func(ctx context.Context) (err error) {
+		resp, err = s.cfg.Client.TaskService().Start(ctx, &tasks.StartRequest{ContainerID: c.ID})
+		return err
+	}); err != nil {
 		c.mu.Lock()
 		close(c.exited)
 		c.mu.Unlock()
