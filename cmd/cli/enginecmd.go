@@ -30,7 +30,7 @@ func newEngineCommand(a *app) *cobra.Command {
 			return cmd.Help()
 		},
 	}
-	cmd.AddCommand(newEngineStartCommand(a), newEngineStopCommand(a), newEngineStatusCommand(a), newEngineRunCommand(a), newEngineLogsCommand(a))
+	cmd.AddCommand(newEngineStartCommand(a), newEngineStopCommand(a), newEngineStatusCommand(a), newEngineRunCommand(a), newEngineLogsCommand(a), newEngineProfileCommand(a))
 	return cmd
 }
 

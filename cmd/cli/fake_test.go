@@ -316,6 +316,15 @@ func (f *fakeEngine) Export(_ context.Context, q *api.ExportRequest, w io.Writer
 	return err
 }
 
+func (f *fakeEngine) Profile(_ context.Context, q *api.ProfileRequest, w io.Writer) error {
+	f.note(q)
+	if f.err != nil {
+		return f.err
+	}
+	_, err := io.WriteString(w, f.saved)
+	return err
+}
+
 func (f *fakeEngine) Close() error { return nil }
 
 // fakeStream plays frames and keeps what is sent.

@@ -42,6 +42,7 @@ type Engine interface {
 	DiskUsage(context.Context) (*api.DiskUsageResponse, error)
 	Commit(context.Context, *api.CommitRequest) (*api.CommitResponse, error)
 	Export(context.Context, *api.ExportRequest, io.Writer) error
+	Profile(context.Context, *api.ProfileRequest, io.Writer) error
 	Close() error
 }
 

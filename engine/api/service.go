@@ -61,6 +61,8 @@ type Server interface {
 	Commit(context.Context, *CommitRequest) (*CommitResponse, error)
 	// Export sends a tar archive in the Stdout frames.
 	Export(context.Context, *ExportRequest, func(*Frame) error) error
+	// Profile sends a profile of the engine in the Stdout frames.
+	Profile(context.Context, *ProfileRequest, func(*Frame) error) error
 }
 
 // Register adds the service to a gRPC server; RegisterCodec must have been called. wrap turns
@@ -102,6 +104,7 @@ func description(wrap func(error) *Error) *grpc.ServiceDesc {
 		serverStream("ImageSave", wrap, Server.ImageSave),
 		serverStream("Push", wrap, gathered(Server.Push)),
 		serverStream("Export", wrap, Server.Export),
+		serverStream("Profile", wrap, Server.Profile),
 		serverStream("Build", wrap, gathered(Server.Build)),
 		twoWay("Exec", wrap, Server.Exec),
 		twoWay("Run", wrap, Server.Run),

@@ -320,3 +320,11 @@ func (c *Client) Export(ctx context.Context, q *api.ExportRequest, w io.Writer) 
 		return err
 	})
 }
+
+// Profile writes a profile of the engine to w.
+func (c *Client) Profile(ctx context.Context, q *api.ProfileRequest, w io.Writer) error {
+	return receive(ctx, c, "Profile", q, func(f *api.Frame) error {
+		_, err := w.Write(f.Stdout)
+		return err
+	})
+}
