@@ -125,6 +125,18 @@ func (h *Host) index(bridge string, remembered bool) (int, error) {
 	return l.Attrs().Index, nil
 }
 
+// remember notes the index of a bridge that has just been made, 0 for one that is gone. A pair that is to join a bridge
+// of old is undone by the kernel, which takes 20 ms.
+func (h *Host) remember(bridge string, index int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if index == 0 {
+		delete(h.indexes, bridge)
+		return
+	}
+	h.indexes[bridge] = index
+}
+
 // find gives the link, or nil.
 func (h *Host) find(name string) (netlink.Link, error) {
 	l, err := h.nl.LinkByName(name)
@@ -166,7 +178,11 @@ func (h *Host) create(s Spec) (netlink.Link, error) {
 	if err == nil && l == nil {
 		err = fmt.Errorf("make bridge %q: it is gone again: %w", s.Name, errdefs.ErrUnavailable)
 	}
-	return l, err
+	if err != nil {
+		return nil, err
+	}
+	h.remember(s.Name, l.Attrs().Index)
+	return l, nil
 }
 
 func (h *Host) settings(s Spec) error {
@@ -198,6 +214,7 @@ func (h *Host) Remove(name string) error {
 	if err != nil || l == nil || !h.ours(l) {
 		return err
 	}
+	h.remember(name, 0)
 	if err := h.nl.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("remove bridge %q: %w", name, err)
 	}
