@@ -3,6 +3,7 @@ package dns
 import (
 	"bytes"
 	"net/netip"
+	"sync/atomic"
 )
 
 // Verdict is what to do with a query.
@@ -44,9 +45,23 @@ func (t *Table) Upstreams(container string) (servers []netip.AddrPort, inside bo
 	return t.zone.Upstreams, false
 }
 
-// Answer appends the reply to dst if the query is ours to answer. Rotate changes from query to query, so that
-// several addresses of a name take turns; tcp says that the reply may be as long as need be.
-func (t *Table) Answer(dst []byte, container string, msg []byte, rotate uint32, tcp bool) ([]byte, Verdict) {
+// Turns is whose turn it is among the addresses of names. They are counted by name and type: clients ask for IPv4 and IPv6
+// in pairs, and for several names always in the same order, so that with one count for all of them some would always
+// get the same address. It may be used by several goroutines; the zero value is ready.
+type Turns [64]atomic.Uint32
+
+// next is another number at each call for a name; two names may have to share one.
+func (t *Turns) next(name []byte, qtype uint16) uint {
+	h := uint32(qtype)
+	for _, b := range name {
+		h = h*31 + uint32(b)
+	}
+	return uint(t[h%uint32(len(t))].Add(1) - 1)
+}
+
+// Answer appends the reply to dst if the query is ours to answer. Several addresses of a name take turns, from
+// query to query; tcp says that the reply may be as long as need be.
+func (t *Table) Answer(dst []byte, container string, msg []byte, turns *Turns, tcp bool) ([]byte, Verdict) {
 	var q query
 	if err := q.parse(msg); err != nil {
 		if len(msg) < headerSize || q.flags&flagQR != 0 {
@@ -75,7 +90,7 @@ func (t *Table) Answer(dst []byte, container string, msg []byte, rotate uint32, 
 	if !known {
 		return dst, Forward
 	}
-	return q.answerAddrs(dst, addrs, rotate, tcp), Reply
+	return q.answerAddrs(dst, addrs, turns, tcp), Reply
 }
 
 // lookup finds a name as the container sees it: its own link aliases first, then its networks in order. A name
@@ -118,7 +133,7 @@ func equalFold(s string, lower []byte) bool {
 	return true
 }
 
-func (q *query) answerAddrs(dst []byte, addrs []netip.Addr, rotate uint32, tcp bool) []byte {
+func (q *query) answerAddrs(dst []byte, addrs []netip.Addr, turns *Turns, tcp bool) []byte {
 	start := len(dst)
 	limit := q.udpSize
 	if tcp {
@@ -126,9 +141,12 @@ func (q *query) answerAddrs(dst []byte, addrs []netip.Addr, rotate uint32, tcp b
 	}
 	limit -= q.optSize()
 	dst = q.reply(dst, rcodeOK, flagRA|flagAA)
-	answers := 0
+	answers, first := 0, uint(0)
+	if len(addrs) > 1 {
+		first = turns.next(q.text(), q.qtype)
+	}
 	for i := range addrs {
-		a := addrs[(uint(i)+uint(rotate))%uint(len(addrs))].Unmap()
+		a := addrs[(uint(i)+first)%uint(len(addrs))].Unmap()
 		rtype, size := uint16(typeAAAA), 28
 		if a.Is4() {
 			rtype, size = typeA, 16

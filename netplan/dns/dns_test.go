@@ -65,7 +65,7 @@ func ask(t testing.TB, container, name string, qtype uint16, edit ...func(*mdns.
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, verdict := dns.Compile(zone).Answer(nil, container, b, 0, false)
+	out, verdict := dns.Compile(zone).Answer(nil, container, b, new(dns.Turns), false)
 	if verdict != dns.Reply {
 		if len(out) > 0 {
 			t.Error("a reply was made, but not to be sent")
@@ -177,16 +177,27 @@ func TestWhatIsNotOursIsForwarded(t *testing.T) {
 }
 
 func TestAddressesTakeTurns(t *testing.T) {
-	table := dns.Compile(zone)
-	q, _ := new(mdns.Msg).SetQuestion("web.", mdns.TypeA).Pack()
+	table, turns := dns.Compile(zone), new(dns.Turns)
 	first := map[string]int{}
-	for i := range uint32(10) {
-		out, _ := table.Answer(nil, "web1", q, i, false)
-		r := new(mdns.Msg)
-		if err := r.Unpack(out); err != nil || len(r.Answer) != 2 {
-			t.Fatal(r, err)
+	for range 10 {
+		// A client asks for both kinds of address at once, and for its other services as often.
+		for _, question := range []struct {
+			name  string
+			qtype uint16
+		}{{"web.", mdns.TypeA}, {"web.", mdns.TypeAAAA}, {"farm.shop_back.", mdns.TypeA}, {"db.", mdns.TypeA}} {
+			q, _ := new(mdns.Msg).SetQuestion(question.name, question.qtype).Pack()
+			out, _ := table.Answer(nil, "web1", q, turns, false)
+			r := new(mdns.Msg)
+			if err := r.Unpack(out); len(out) > 0 && err != nil {
+				t.Fatal(r, err)
+			}
+			if question.name == "web." && question.qtype == mdns.TypeA {
+				if len(r.Answer) != 2 {
+					t.Fatal(r)
+				}
+				first[r.Answer[0].(*mdns.A).A.String()]++
+			}
 		}
-		first[r.Answer[0].(*mdns.A).A.String()]++
 	}
 	if first["10.0.0.2"] != 5 || first["10.0.0.3"] != 5 {
 		t.Errorf("came first: %v", first)
@@ -219,7 +230,7 @@ func TestLongAnswersAreCutForUDP(t *testing.T) {
 	}
 	t.Run("not for TCP", func(t *testing.T) {
 		q, _ := new(mdns.Msg).SetQuestion("farm.", mdns.TypeA).Pack()
-		out, _ := dns.Compile(zone).Answer(nil, "both", q, 0, true)
+		out, _ := dns.Compile(zone).Answer(nil, "both", q, new(dns.Turns), true)
 		r := new(mdns.Msg)
 		if err := r.Unpack(out); err != nil || r.Truncated || len(r.Answer) != 300 {
 			t.Errorf("%d answers, %v", len(r.Answer), err)
@@ -262,7 +273,7 @@ func TestQueriesThatAreNone(t *testing.T) {
 	table := dns.Compile(zone)
 	rcode := func(b []byte) int {
 		t.Helper()
-		out, verdict := table.Answer(nil, "web1", b, 0, false)
+		out, verdict := table.Answer(nil, "web1", b, new(dns.Turns), false)
 		if verdict == dns.Drop {
 			return -1
 		}
@@ -311,7 +322,7 @@ func FuzzAnswer(f *testing.F) {
 	table := dns.Compile(zone)
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, tcp := range []bool{false, true} {
-			out, verdict := table.Answer(nil, "both", b, 3, tcp)
+			out, verdict := table.Answer(nil, "both", b, new(dns.Turns), tcp)
 			if verdict != dns.Reply {
 				continue
 			}
@@ -329,10 +340,10 @@ func FuzzAnswer(f *testing.F) {
 func BenchmarkAnswer(b *testing.B) {
 	table := dns.Compile(zone)
 	q, _ := new(mdns.Msg).SetQuestion("shop-web-2.", mdns.TypeA).Pack()
-	buf := make([]byte, 0, 512)
+	buf, turns := make([]byte, 0, 512), new(dns.Turns)
 	b.ReportAllocs()
 	for b.Loop() {
-		if out, v := table.Answer(buf, "web1", q, 1, false); v != dns.Reply || len(out) == 0 {
+		if out, v := table.Answer(buf, "web1", q, turns, false); v != dns.Reply || len(out) == 0 {
 			b.Fatal(v)
 		}
 	}

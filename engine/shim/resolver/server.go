@@ -40,7 +40,7 @@ type server struct {
 	tcp        *net.TCPListener
 	redirected string // the namespace that has rules of ours
 	started    bool
-	rotate     atomic.Uint32
+	turns      dns.Turns
 	conns      atomic.Int32
 	ctx        context.Context // of the server's life
 	cancel     context.CancelFunc
@@ -148,7 +148,7 @@ func (s *server) answerBatch(b *batch) (more bool) {
 // answerUDP gives the reply to message i, in its room, or nil if there is none or somebody else is asked for it.
 func (s *server) answerUDP(b *batch, i int, who client, table *dns.Table) []byte {
 	msg, room := b.query(i), b.replies[i][:0]
-	reply, verdict := table.Answer(room, who.container, msg, s.rotate.Add(1), false)
+	reply, verdict := table.Answer(room, who.container, msg, &s.turns, false)
 	switch {
 	case verdict == dns.Reply:
 		return reply
@@ -238,7 +238,7 @@ func (s *server) serveConn(conn *net.TCPConn) {
 			return
 		}
 		who, table := s.who()
-		reply, verdict := table.Answer(nil, who.container, msg, s.rotate.Add(1), true)
+		reply, verdict := table.Answer(nil, who.container, msg, &s.turns, true)
 		switch {
 		case verdict == dns.Drop:
 			return
