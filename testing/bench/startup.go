@@ -37,9 +37,9 @@ func startupCourses() []course {
 		life(1, true, map[string]string{"up": "50 ms"}),
 		life(3, false, nil),
 		life(10, true, nil),
-		life(30, true, map[string]string{"up": "1/15 of docker compose, 1.5 x the limit", "down": "no slower than up", "noop": "40 ms", "mem": "0.3 MiB"}),
-		life(100, false, map[string]string{"noop": "60 ms", "mem": "0.3 MiB"}),
-		life(300, false, map[string]string{"mem": "0.3 MiB"}),
+		life(30, true, map[string]string{"up": "1/15 of docker compose, 1.5 x the limit", "down": "no slower than up", "noop": "40 ms"}),
+		life(100, false, map[string]string{"noop": "60 ms"}),
+		life(300, false, nil),
 		chainOf(10, "350 ms"),
 		published(30, true),
 		published(300, false),
@@ -60,8 +60,8 @@ func life(n int, quick bool, aims map[string]string) course {
 	}
 	if n >= 30 {
 		c.rows = append(c.rows,
-			row{key: key("mem"), what: fmt.Sprintf("memory per idle container of %d, engine included", n), unit: "MiB", quick: quick},
-			row{key: key("more"), what: fmt.Sprintf("memory per idle container of %d, beside the engine's without any", n), unit: "MiB", aim: aims["mem"], quick: quick},
+			row{key: key("mem"), what: fmt.Sprintf("memory per container of %d, engine included, right after up", n), unit: "MiB", quick: quick},
+			row{key: key("more"), what: fmt.Sprintf("memory that each of %d containers adds, right after up", n), unit: "MiB", quick: quick},
 			row{key: key("procs"), what: fmt.Sprintf("processes of the subject's own with %d containers", n), unit: "processes", quick: quick},
 			row{key: key("after"), what: fmt.Sprintf("memory of the engine after %d came and went", n), unit: "MiB", aim: map[int]string{300: "60 MiB"}[n], quick: quick})
 	}
@@ -168,7 +168,7 @@ func published(n int, quick bool) course {
 		rows: []row{
 			{key: key("up"), what: fmt.Sprintf("up -d of %d services with a published port each", n), quick: quick},
 			{key: key("down"), what: fmt.Sprintf("down -t 0 of %d services with a published port each", n), quick: quick},
-			{key: key("more"), what: fmt.Sprintf("memory per idle container of %d with a published port, beside the engine's without any", n), unit: "MiB", aim: "0.3 MiB", quick: quick},
+			{key: key("more"), what: fmt.Sprintf("memory that each of %d containers with a published port adds, right after up", n), unit: "MiB", quick: quick},
 			{key: key("procs"), what: fmt.Sprintf("processes of the subject's own with %d published ports", n), unit: "processes", quick: quick},
 		},
 		run: func(ctx context.Context, l *lap) error {

@@ -21,7 +21,41 @@ func steadyCourses() []course {
 		steady("idle100", "processor time of 100 idle services", "0.2 %", ""),
 		steady("health100", "processor time of 100 services with a health check each second", "15 %",
 			`healthcheck: {test: [CMD, /load, nothing], interval: 1s, timeout: 10s, start_period: 0s}`),
+		rest(30),
 		build(),
+	}
+}
+
+// rest is memory when nobody has asked for anything for a while: an engine and shims that give back what work has taken
+// are measured without it, before and after.
+func rest(n int) course {
+	key, more := fmt.Sprintf("rest%d", n), fmt.Sprintf("restmore%d", n)
+	return course{
+		rows: []row{
+			{key: "rest0", what: "memory of the engine at rest, without containers", unit: "MiB", aim: "50 MiB"},
+			{key: key, what: fmt.Sprintf("memory of all of the subject's own at rest, with %d containers", n), unit: "MiB"},
+			{key: more, what: "... that is for each container", unit: "MiB", aim: "0.3 MiB"},
+		},
+		run: func(ctx context.Context, l *lap) error {
+			settled := func() (float64, error) {
+				if err := pause(ctx, settle); err != nil {
+					return 0, err
+				}
+				bytes, err := l.peer.Memory()
+				return mib(bytes), err
+			}
+			without, err := settled()
+			if err != nil {
+				return err
+			}
+			return l.with(ctx, services(n), func() error {
+				with, err := settled()
+				l.set("rest0", without)
+				l.set(key, with)
+				l.set(more, (with-without)/float64(n))
+				return err
+			})
+		},
 	}
 }
 
@@ -32,19 +66,20 @@ func steady(key, what, aim, line string) course {
 		takes: hasEngine,
 		run: func(ctx context.Context, l *lap) error {
 			return l.with(ctx, services(100, line), func() error {
-				if err := pause(ctx, 2*time.Second); err != nil { // the work of starting ends
+				before := 2 * time.Second // the work of starting ends
+				if line == "" {
+					before = settle // and so does what is done after it
+				}
+				if err := pause(ctx, before); err != nil {
 					return err
 				}
-				before, began := l.peer.CPU(), time.Now()
+				used, began := l.peer.CPU(), time.Now()
 				if err := pause(ctx, watch); err != nil {
 					return err
 				}
-				l.set(key, 100*float64(l.peer.CPU()-before)/float64(time.Since(began)))
+				l.set(key, 100*float64(l.peer.CPU()-used)/float64(time.Since(began)))
 				if line != "" || !l.wanted[quiet] {
 					return nil
-				}
-				if err := pause(ctx, settle-watch); err != nil {
-					return err
 				}
 				bytes, err := l.peer.Memory()
 				l.set(quiet, mib(bytes)/100)
