@@ -35,6 +35,7 @@ func openWorkshop(ctx context.Context, o options) (w *workshop, err error) {
 		return nil, err
 	}
 	w = &workshop{dir: dir}
+	opened := w // what comes back is nil after an error
 	w.ends = append(w.ends, func(context.Context) error { return os.RemoveAll(dir) })
 	// Not every host that is measured on has memory at /run, and what it is to the engines there, /dev/shm is everywhere.
 	if w.run, err = os.MkdirTemp("/dev/shm", "b-"); err != nil {
@@ -43,7 +44,7 @@ func openWorkshop(ctx context.Context, o options) (w *workshop, err error) {
 	w.ends = append(w.ends, func(context.Context) error { return os.RemoveAll(w.run) })
 	defer func() {
 		if err != nil {
-			err = errors.Join(err, w.close(context.WithoutCancel(ctx)))
+			err = errors.Join(err, opened.close(context.WithoutCancel(ctx)))
 			w = nil
 		}
 	}()
@@ -141,6 +142,12 @@ func (w *workshop) makeImage(ctx context.Context) (archive string, err error) {
 	}
 	i := registry.Scratch(image, files, ocispec.ImageConfig{Entrypoint: []string{"/probe"}, Cmd: []string{"sleep"},
 		Env: []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}})
+	// Two containers of one crun each would make them at the same time, and the second finds what it did not expect.
+	for _, name := range []string{"proc", "dev", "sys"} {
+		if err := os.MkdirAll(filepath.Join(w.dir, "rootfs", name), 0o755); err != nil {
+			return "", err
+		}
+	}
 	archive = filepath.Join(w.dir, "image.tar")
 	f, err := os.Create(archive)
 	if err != nil {
