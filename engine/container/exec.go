@@ -39,9 +39,12 @@ type Exec struct {
 	ID  string
 	Pid int
 
-	s  *Store
-	c  *Container
-	io cio.IO
+	s     *Store
+	c     *Container
+	io    cio.IO
+	ended chan struct{} // closed when code and err are there
+	code  uint32
+	err   error
 }
 
 // spec gives the specification that a container was made with.
@@ -73,7 +76,7 @@ func (s *Store) Exec(ctx context.Context, c *Container, o ExecOptions) (_ *Exec,
 	}
 	var b [16]byte
 	_, _ = rand.Read(b[:])
-	e := &Exec{ID: "exec-" + hex.EncodeToString(b[:]), s: s, c: c}
+	e := &Exec{ID: "exec-" + hex.EncodeToString(b[:]), s: s, c: c, ended: make(chan struct{})}
 	if err := os.MkdirAll(s.StateDir(c.ID), 0o711); err != nil {
 		return nil, err
 	}
@@ -99,7 +102,16 @@ func (s *Store) Exec(ctx context.Context, c *Container, o ExecOptions) (_ *Exec,
 		return nil, errors.Join(furtherError(c, errgrpc.ToNative(err)), ignoreNotFound(derr))
 	}
 	e.Pid = int(resp.Pid)
+	go e.watch(context.WithoutCancel(ctx))
 	return e, nil
+}
+
+// watch notes the end of the process. It is asked for once, for all that wait, and goes on when they don't: each question
+// to the shim that is given up costs both sides memory until the process ends. The shim answers at the latest when it ends itself.
+func (e *Exec) watch(ctx context.Context) {
+	defer close(e.ended)
+	resp, err := e.s.cfg.Client.TaskService().Wait(ctx, &tasks.WaitRequest{ContainerID: e.c.ID, ExecID: e.ID})
+	e.code, e.err = resp.GetExitStatus(), err
 }
 
 // execIO makes the pipes of a process; a process whose streams are all nil has none.
@@ -116,11 +128,12 @@ func (s *Store) execIO(id, container string, o ExecOptions) (cio.IO, error) {
 
 // Wait waits until the process has ended and all its output was written, and forgets it.
 func (e *Exec) Wait(ctx context.Context) (code int, err error) {
-	resp, err := e.s.cfg.Client.TaskService().Wait(ctx, &tasks.WaitRequest{ContainerID: e.c.ID, ExecID: e.ID})
-	if err = errgrpc.ToNative(err); err != nil {
-		if ctx.Err() != nil {
-			return 255, ctx.Err()
-		}
+	select {
+	case <-e.ended:
+	case <-ctx.Done():
+		return 255, ctx.Err()
+	}
+	if e.err != nil {
 		// The container has ended, and its further processes with it.
 		e.io.Cancel()
 		return 137, e.io.Close()
@@ -136,7 +149,7 @@ func (e *Exec) Wait(ctx context.Context) (code int, err error) {
 	}
 	_, derr := e.s.cfg.Client.TaskService().DeleteProcess(context.WithoutCancel(ctx), &tasks.DeleteProcessRequest{ContainerID: e.c.ID, ExecID: e.ID})
 	e.io.Cancel()
-	return int(resp.ExitStatus), errors.Join(ignoreNotFound(derr), e.io.Close())
+	return int(e.code), errors.Join(ignoreNotFound(derr), e.io.Close())
 }
 
 // Signal sends a signal to the process.
