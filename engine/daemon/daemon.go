@@ -146,14 +146,10 @@ func (d *daemon) start(ctx context.Context) error {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
-	level := "warn"
-	if d.cfg.Debug {
-		level = "debug"
-	}
 	var err error
 	d.rt, err = runtime.Start(ctx, runtime.Config{
 		Root: filepath.Join(d.cfg.Root, "containerd"), State: filepath.Join(d.cfg.State, "containerd"), Socket: socket, SocketGID: socketGroup(),
-		Shim: d.cfg.Shim, Runc: d.cfg.Runc, LogLevel: level, LogOutput: d.cfg.Log,
+		Shim: d.cfg.Shim, Runc: d.cfg.Runc, Log: d.log,
 	}, func(ctx context.Context, rt *runtime.Runtime) (runtime.Service, error) {
 		e, err := d.open(ctx, Host{Config: d.cfg, ID: client.EngineID(d.cfg.State), StoppedFile: client.StoppedFile(d.cfg.State), Logger: d.log, Stop: d.stop, Work: d.work}, rt)
 		d.engine = e

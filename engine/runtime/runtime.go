@@ -3,7 +3,7 @@ package runtime
 import (
 	"context"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,12 +40,11 @@ const maxSocketDir = 42
 
 // Config says where the server keeps its things.
 type Config struct {
-	Root, State string // containerd's own folders; made if missing
-	Socket      string // the gRPC socket
-	SocketGID   int    // group of the socket
-	Shim, Runc  string // absolute paths of the binaries
-	LogLevel    string // containerd's: "warn", "debug" ...
-	LogOutput   io.Writer
+	Root, State string       // containerd's own folders; made if missing
+	Socket      string       // the gRPC socket
+	SocketGID   int          // group of the socket
+	Shim, Runc  string       // absolute paths of the binaries
+	Log         *slog.Logger // gets what containerd's libraries log
 }
 
 // Runtime is a containerd server in this process.
@@ -69,13 +68,7 @@ type Service interface{ Register(*grpc.Server) error }
 // service that it returns is served beside containerd's own. It can be called once in a process, as
 // containerd's plugins register themselves for the process.
 func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime) (Service, error)) (*Runtime, error) {
-	level := cfg.LogLevel
-	if level == "" {
-		level = "warn"
-	}
-	if err := log.SetLevel(level); err != nil {
-		return nil, err
-	}
+	bridgeLog(log.L.Logger, cfg.Log)
 	sockets, err := socketDir(cfg.State)
 	if err != nil {
 		return nil, err
