@@ -279,7 +279,7 @@ func TestRotationKeepsTheNewestFiles(t *testing.T) {
 	}
 }
 
-func TestTwentyThousandRotationsGrowNothing(t *testing.T) {
+func TestAHundredThousandRotationsGrowNothing(t *testing.T) {
 	// In memory: a disk's file system takes its time to make and remove as many files.
 	dir, err := os.MkdirTemp("/dev/shm", "rotations-")
 	if err != nil {
@@ -305,7 +305,7 @@ func TestTwentyThousandRotationsGrowNothing(t *testing.T) {
 		return count(dir), count("/proc/self/fd"), m.HeapAlloc
 	}
 	files, descriptors, heap := rotate(100)
-	filesAfter, descriptorsAfter, heapAfter := rotate(20_000)
+	filesAfter, descriptorsAfter, heapAfter := rotate(100_000)
 	if filesAfter != files || descriptorsAfter != descriptors || int64(heapAfter)-int64(heap) > 64<<10 {
 		t.Errorf("%d files became %d, %d descriptors %d, %d bytes %d", files, filesAfter, descriptors, descriptorsAfter, heap, heapAfter)
 	}
