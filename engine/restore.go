@@ -75,7 +75,21 @@ func (e *Engine) clear(ctx context.Context) error {
 	if err := e.networks.Restore(ctx, e.live()); err != nil {
 		errs = append(errs, fmt.Errorf("restore the networks: %w", err))
 	}
-	errs = append(errs, e.apply.ReleaseBridge(ctx), e.resolver.Restore(), e.clearGroups(ctx))
+	errs = append(errs, e.apply.ReleaseBridge(ctx), e.resolver.Restore(), e.clearGroups(ctx), e.clearVolumes())
+	return errors.Join(errs...)
+}
+
+// clearVolumes removes the anonymous volumes that an engine had made when it was killed, for containers that were not recorded.
+func (e *Engine) clearVolumes() error {
+	names, err := e.volumes.Unclaimed()
+	errs := []error{err}
+	for _, name := range names {
+		if len(e.containers.List(func(c *container.Container) bool { return hasVolume(c, name) })) > 0 {
+			errs = append(errs, e.volumes.Claim(name))
+			continue
+		}
+		errs = append(errs, e.volumes.Remove(name))
+	}
 	return errors.Join(errs...)
 }
 

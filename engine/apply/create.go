@@ -72,6 +72,8 @@ type making struct {
 	proc   spec.Process
 	rec    container.Record
 	mounts []spec.Mount
+	// unclaimed are the anonymous volumes that were made for it.
+	unclaimed []string
 	// undo takes away what was made so far, last first.
 	undo []func(context.Context) error
 }
@@ -117,6 +119,11 @@ func (s *Session) create(ctx context.Context, do plan.CreateContainer, svc types
 		return err
 	}); err != nil {
 		return nil, fmt.Errorf("create container %q: %w", m.rec.Name, err)
+	}
+	for _, name := range m.unclaimed {
+		if err := s.cfg.Volumes.Claim(name); err != nil {
+			s.cfg.Log.ErrorContext(ctx, "the next engine claims a container's volume", "container", c.Name, "error", err)
+		}
 	}
 	s.cfg.Events.Publish(c.Event("create"))
 	s.ahead.made(c)

@@ -119,6 +119,7 @@ func (m *making) volume(ctx context.Context, v volumes.Mount, previous map[strin
 		}
 		if previous[v.Target] != v.Source {
 			name := v.Source
+			m.unclaimed = append(m.unclaimed, name)
 			m.undo = append(m.undo, func(context.Context) error { return ignoreNotFound(m.cfg.Volumes.Remove(name)) })
 		}
 	} else if _, err := m.cfg.Volumes.Get(v.Source); err != nil {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"berth/testing/scenario"
+	"berth/volumes/local"
 )
 
 const volumesFile = `
@@ -151,4 +152,54 @@ func TestChangedVolumeIsAsked(t *testing.T) {
 	if r := f.Berth("exec", "-T", "app", "/probe", "cat", "/shelf/precious"); r.Code == 0 {
 		t.Errorf("with -y the volume is made anew: %s", r)
 	}
+}
+
+// What an engine was making for a container when it was killed goes with the next one; what a user has left behind stays.
+func TestAnonymousVolumesOfAKilledEngine(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("anon", `
+services:
+  left: {image: probe, command: sleep, volumes: [/data]}
+  app: {image: probe, command: sleep, volumes: [/data]}
+`)
+	anonymous := func() []string {
+		entries, err := os.ReadDir(filepath.Join(s.Root, "volumes"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, e := range entries {
+			if len(e.Name()) == 64 {
+				names = append(names, e.Name())
+			}
+		}
+		return names
+	}
+	s.Step("a volume without a container, which the user keeps, and one with a container")
+	f.Must("up", "-d")
+	f.Exec("app", "write", "/data/mine", "kept")
+	f.Must("rm", "-sf", "left")
+	before := anonymous()
+	if len(before) != 2 {
+		t.Fatalf("anonymous volumes: %v", before)
+	}
+
+	s.Step("an engine is killed with one half made for a container")
+	d, err := local.Open(filepath.Join(s.Root, "volumes"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Ensure(t.Context(), local.Spec{Name: strings.Repeat("ab", 32), Project: "anon", Anonymous: true}); err != nil {
+		t.Fatal(err)
+	}
+	s.KillEngine()
+
+	s.Step("the next engine removes that one alone")
+	if got := f.Exec("app", "cat", "/data/mine"); got != "kept" {
+		t.Errorf("the container's volume has %q", got)
+	}
+	if after := anonymous(); !slices.Equal(before, after) {
+		t.Errorf("anonymous volumes are\n%v\nand were\n%v", after, before)
+	}
+	f.Must("down", "-v", "-t", "0")
 }

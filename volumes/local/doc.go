@@ -7,6 +7,7 @@
 //	<root>/<name>/volume.json   what it is; written before the folder gets its name
 //	<root>/<name>/_data         its content, or where its device is mounted
 //	<root>/<name>/_copy         content of an image on its way into _data
+//	<root>/<name>/_unclaimed    an anonymous one that is in nobody's books yet
 //	<root>/.new-*, .gone-*      a volume that is being made or removed; Open clears them away
 //
 // Invariants: a folder with a volume's name is a whole volume, at every instant. Content that a
@@ -18,4 +19,7 @@
 // Copying on first use goes to _copy first and is moved from there entry by entry, because a rename of
 // the whole folder would take _data away from under a container that has it mounted already, and a copy
 // in place can't be told from a whole one after a crash.
+//
+// An anonymous volume that no container has may be one that a user has left there with what is in it, or one that was being
+// made for a container when the engine was killed. Only its maker can tell: so it is marked from its first instant until Claim.
 package local

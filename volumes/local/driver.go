@@ -45,11 +45,12 @@ type Volume struct {
 }
 
 const (
-	metaFile   = "volume.json"
-	dataFolder = "_data"
-	copyFolder = "_copy"
-	newPrefix  = ".new-"
-	gonePrefix = ".gone-"
+	metaFile      = "volume.json"
+	dataFolder    = "_data"
+	copyFolder    = "_copy"
+	unclaimedFile = "_unclaimed"
+	newPrefix     = ".new-"
+	gonePrefix    = ".gone-"
 )
 
 var validName = regexp.MustCompile(`^[a-zA-Z0-9][a-zA-Z0-9_.-]*$`)
@@ -117,7 +118,7 @@ func (d *Driver) lock(name string) (unlock func()) {
 }
 
 // Ensure gives the volume with this name and makes it if there is none. The options of one that exists
-// stay as they are.
+// stay as they are. An anonymous one that was made is to be claimed.
 func (d *Driver) Ensure(ctx context.Context, s Spec) (Volume, error) {
 	if err := s.check(); err != nil {
 		return Volume{}, err
@@ -159,6 +160,9 @@ func (d *Driver) create(v Volume) error {
 		os.Mkdir(filepath.Join(dir, dataFolder), 0o755),
 		os.Chmod(filepath.Join(dir, dataFolder), 0o755),
 		writeMeta(filepath.Join(dir, metaFile), v))
+	if v.Anonymous {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir, unclaimedFile), nil, 0o600))
+	}
 	if err == nil {
 		err = os.Rename(dir, d.folder(v.Name))
 	}
@@ -166,6 +170,38 @@ func (d *Driver) create(v Volume) error {
 		return errors.Join(err, os.RemoveAll(dir))
 	}
 	return syncFolder(d.root)
+}
+
+// Claim notes that an anonymous volume is in the books of what it was made for.
+func (d *Driver) Claim(name string) error {
+	defer d.lock(name)()
+	err := os.Remove(filepath.Join(d.folder(name), unclaimedFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = syncFolder(d.folder(name)) // who claimed it may go and leave it behind, for the user to keep
+	}
+	if err != nil {
+		return fmt.Errorf("claim volume %q: %w", name, err)
+	}
+	return nil
+}
+
+// Unclaimed gives the anonymous volumes that nobody has claimed: those that are being made, and those of which the making was
+// cut off.
+func (d *Driver) Unclaimed() ([]string, error) {
+	files, err := filepath.Glob(filepath.Join(d.root, "*", unclaimedFile))
+	if err != nil {
+		return nil, fmt.Errorf("look for volumes that nobody has: %w", err)
+	}
+	var names []string
+	for _, f := range files {
+		if name := filepath.Base(filepath.Dir(f)); validName.MatchString(name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 func writeMeta(path string, v Volume) error {

@@ -149,6 +149,26 @@ func TestOpenClearsAwayWhatACrashLeft(t *testing.T) {
 	}
 }
 
+func TestAnAnonymousVolumeIsToBeClaimed(t *testing.T) {
+	d, root := open(t)
+	ensure(t, d, local.Spec{Name: "named"})
+	ensure(t, d, local.Spec{Name: "left", Anonymous: true})
+	ensure(t, d, local.Spec{Name: "claimed", Anonymous: true})
+	must(t, d.Claim("claimed"))
+	must(t, d.Claim("claimed"))
+	must(t, d.Claim("named"))
+	d, err := local.Open(root)
+	must(t, err)
+	ensure(t, d, local.Spec{Name: "claimed", Anonymous: true})
+	if names, err := d.Unclaimed(); err != nil || !slices.Equal(names, []string{"left"}) {
+		t.Errorf("unclaimed are %v, %v", names, err)
+	}
+	must(t, d.Remove("left"))
+	if names, err := d.Unclaimed(); err != nil || len(names) > 0 {
+		t.Errorf("unclaimed are %v, %v", names, err)
+	}
+}
+
 // image makes a root file system with something of every kind below /var/lib/app.
 func image(t *testing.T) string {
 	t.Helper()
