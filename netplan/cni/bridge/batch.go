@@ -30,8 +30,8 @@ func (c *conn) close() { _ = unix.Close(c.fd) }
 // answer is more than the kernel says of one link without its statistics.
 const answer = 16 << 10
 
-// do has the kernel carry out requests, one after the other, each of which asks for an acknowledgement. The first that fails
-// is what the error is about; those after it were tried as well.
+// do has the kernel carry out requests, one after the other. The first that fails is what the error is about; those after it
+// were tried as well. One that asks for no acknowledgement may fail, and is not the last.
 func (c *conn) do(reqs ...*nl.NetlinkRequest) error { return c.ask(nil, reqs...) }
 
 // ask is do, and has hear get what the kernel says of links.
@@ -39,7 +39,9 @@ func (c *conn) ask(hear func(link []byte), reqs ...*nl.NetlinkRequest) error {
 	var out []byte
 	open := map[uint32]bool{}
 	for _, r := range reqs {
-		open[r.Seq] = true
+		if r.Flags&unix.NLM_F_ACK != 0 {
+			open[r.Seq] = true
+		}
 		out = append(out, r.Serialize()...)
 	}
 	c.mu.Lock()
@@ -113,10 +115,22 @@ func peer(link []byte) int {
 	return 0
 }
 
-// up brings a link up.
-func up(index int) *nl.NetlinkRequest {
-	r, m := linkRequest(unix.RTM_NEWLINK, 0, index, "")
+// up brings a link up, found by its name where index is 0.
+func up(index int, name string) *nl.NetlinkRequest {
+	r, m := linkRequest(unix.RTM_NEWLINK, 0, index, name)
 	m.Flags, m.Change = unix.IFF_UP, unix.IFF_UP
+	return r
+}
+
+// addressless has a link, found by its name, have no IPv6 address of its own making: one that only passes on what a bridge gives it
+// needs none, and making it takes the kernel routes, a group and packets. Where a link has no IPv6 at all, this fails.
+func addressless(name string) *nl.NetlinkRequest {
+	const addrGenMode, none = 8, 1 // IFLA_INET6_ADDR_GEN_MODE, IN6_ADDR_GEN_MODE_NONE
+	r, _ := linkRequest(unix.RTM_NEWLINK, 0, 0, name)
+	r.Flags &^= unix.NLM_F_ACK
+	families := nl.NewRtAttr(unix.IFLA_AF_SPEC, nil)
+	families.AddRtAttr(unix.AF_INET6, nil).AddRtAttr(addrGenMode, nl.Uint8Attr(none))
+	r.AddData(families)
 	return r
 }
 

@@ -105,7 +105,7 @@ func (j *Joiner) connect(e End, mac net.HardwareAddr) error {
 	for _, a := range e.Addrs {
 		inner = append(inner, address(index, a))
 	}
-	inner = append(inner, up(index), look(index, ""))
+	inner = append(inner, up(index, ""), look(index, ""))
 	for _, g := range e.Gateways {
 		inner = append(inner, route(index, g))
 	}
@@ -154,8 +154,7 @@ func (j *Joiner) pair(e End, mac net.HardwareAddr) (outer string, index int, err
 func (j *Joiner) tryPair(e End, mac net.HardwareAddr, bridge int) (outer string, index int, err error) {
 	outer = j.prefix + digits(8)
 	outer = outer[:min(len(outer), unix.IFNAMSIZ-1)]
-	r, m := linkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, 0, outer)
-	m.Flags, m.Change = unix.IFF_UP, unix.IFF_UP
+	r, _ := linkRequest(unix.RTM_NEWLINK, unix.NLM_F_CREATE|unix.NLM_F_EXCL, 0, outer)
 	r.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(bridge))))
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(nl.IFLA_INFO_KIND, nl.NonZeroTerminated("veth"))
@@ -171,7 +170,8 @@ func (j *Joiner) tryPair(e End, mac net.HardwareAddr, bridge int) (outer string,
 		inner.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(e.MTU)))
 	}
 	r.AddData(info)
-	err = j.host.batch.ask(func(link []byte) { index = peer(link) }, r, hairpin(outer), look(0, outer))
+	// It comes up last: of what becomes of a link that is up, all of the kernel hears, and IPv6 walks through its routes.
+	err = j.host.batch.ask(func(link []byte) { index = peer(link) }, r, look(0, outer), addressless(outer), hairpin(outer), up(0, outer))
 	if err == nil && index == 0 {
 		err = errors.New("the kernel does not say what became of the other side")
 	}
@@ -248,7 +248,7 @@ func (j *Joiner) mend(e End, mac net.HardwareAddr) error {
 	if err != nil {
 		return err
 	}
-	if err := j.in.do(up(index), look(index, "")); err != nil {
+	if err := j.in.do(up(index, ""), look(index, "")); err != nil {
 		return fmt.Errorf("bring up %s: %w", e.Name, err)
 	}
 	ready()
@@ -307,7 +307,7 @@ func (h *Host) bringIn(index int, bridge string) error {
 			return err
 		}
 	}
-	return h.batch.do(up(index), hairpin(l.Attrs().Name))
+	return h.batch.do(up(index, ""), hairpin(l.Attrs().Name))
 }
 
 func (e End) wants(a netlink.Addr) bool {
