@@ -33,6 +33,9 @@ const (
 // fromFiles loads the project for a command that can't do without its files, and says what the user should know of them.
 func (a *app) fromFiles(ctx context.Context, services []string, use filesFor) (*target, error) {
 	p, err := a.load(ctx, func(o *project.Options) { o.Services, o.Run = services, use == forContainers })
+	if err == nil {
+		err = p.ResolvePlatforms()
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -141,7 +141,7 @@ func TestUpFlagsReachTheEngine(t *testing.T) {
 		"parallel":      q.Parallel == 3,
 		"scale":         web.GetScale() == 3,
 		"docker config": q.Host.DockerConfig == "/home/me/.docker",
-		"platform":      q.Host.Platform == "linux/arm64",
+		"platform":      q.Host.Platform == "linux/arm64" && web.Platform == "linux/arm64",
 	} {
 		if !ok {
 			t.Errorf("%s did not reach the engine: %+v", what, q)

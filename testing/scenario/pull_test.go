@@ -184,6 +184,13 @@ func TestPlatforms(t *testing.T) {
 		t.Errorf("with DOCKER_DEFAULT_PLATFORM its configuration was fetched %d times", len(asked))
 	}
 
+	s.Step("what is made under that environment is of that platform")
+	f.With("DOCKER_DEFAULT_PLATFORM="+foreign).Must("create")
+	if got := f.Must("images", "--format", "{{.Platform}}").Lines(); !slices.Equal(got, []string{foreign}) {
+		t.Errorf("the container is for %q", got)
+	}
+	f.Must("down")
+
 	s.Step("one that the image is not made for is refused, and it is said which there are")
 	g.Write("compose.yaml", `services: {web: {image: "`+ref+`", platform: linux/s390x}}`)
 	g.Refused([]string{"pull"}, "linux/s390x", foreign)
