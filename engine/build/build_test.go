@@ -16,7 +16,6 @@ import (
 	"github.com/containerd/log"
 
 	"berth/engine/build"
-	"berth/engine/credentials"
 	"berth/engine/image"
 	"berth/testing/host"
 	"berth/testing/registry"
@@ -257,7 +256,6 @@ func TestBuilder(t *testing.T) {
 		{"an image of another service is a base", anImageOfAnotherServiceIsABase},
 		{"an image of this host is a base", anImageOfThisHostIsABase},
 		{"caches go out and come in", cachesGoOutAndComeIn},
-		{"what is built is pushed, with a login", whatIsBuiltIsPushed},
 		{"a base is fetched anew if asked", aBaseIsFetchedAnewIfAsked},
 		{"several platforms make an index", severalPlatformsMakeAnIndex},
 		{"several builds share their steps", severalBuildsShareTheirSteps},
@@ -536,25 +534,6 @@ func cachesGoOutAndComeIn(t *testing.T, b *bench) {
 		_, rec := b.build(build.Request{Context: ctx, CacheFrom: []build.Cache{from}})
 		if to.Type != "inline" && !rec.cached[`[2/2] RUN ["/probe", "write", "/cachedfile", "c"]`] {
 			t.Errorf("from the cache %v came only %v", from, rec.cached)
-		}
-	}
-}
-
-func whatIsBuiltIsPushed(t *testing.T, b *bench) {
-	for name, r := range map[string]*registry.Registry{
-		"password": registry.Start(t, registry.WithLogin("user", "secret")),
-		"token":    registry.Start(t, registry.WithTokens("user", "secret", time.Minute)),
-	} {
-		image := r.Addr + "/library/own:1"
-		ctx := b.folder(map[string]string{"Dockerfile": "FROM BASE\nLABEL pushed=" + name + "\n"})
-		res, _ := b.build(build.Request{Names: []string{image}, Context: ctx, Push: true, Credentials: credentials.Config{Folder: registry.DockerConfig(t, r.Addr, "user", "secret")}})
-		if got := r.Requests("PUT", "/v2/library/own/manifests/1"); len(got) != 1 {
-			t.Errorf("with %s, of %v it was pushed %d times", name, res, len(got))
-		}
-		if _, err := b.builder.Build(b.ctx, b.whole(build.Request{Names: []string{image}, Context: ctx, Push: true}), nil); err == nil {
-			t.Errorf("with %s, it was pushed without a login", name)
-		} else {
-			t.Log(err)
 		}
 	}
 }

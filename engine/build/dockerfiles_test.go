@@ -407,8 +407,8 @@ func (w *workshop) input(t *testing.T, c dockerfileCase, svc types.ServiceConfig
 	if err != nil {
 		t.Fatal(err)
 	}
-	of, err := spec.ParseImage([]byte(`{"config":` + string(text) + `}`))
-	if err != nil {
+	var of spec.Image
+	if err := json.Unmarshal(text, &of); err != nil {
 		t.Fatal(err)
 	}
 	p := spec.Merge(svc, of)

@@ -17,6 +17,7 @@ import (
 
 	"berth/engine/build"
 	"berth/engine/credentials"
+	"berth/engine/image"
 	"berth/testing/registry"
 )
 
@@ -171,15 +172,18 @@ func aCacheThatIsNotThereIsNoReasonToFail(t *testing.T, b *bench) {
 
 func anInlineCacheComesWithTheImage(t *testing.T, b *bench) {
 	ctx := b.folder(map[string]string{"Dockerfile": "FROM BASE\nRUN [\"/probe\", \"write\", \"/inline\", \"y\"]\n"})
-	image := b.registry + "/library/inline:1"
-	b.build(build.Request{Context: ctx, Names: []string{image}, Push: true, Args: map[string]string{"BUILDKIT_INLINE_CACHE": "1"}})
-	if _, _, err := b.images.Remove(b.ctx, []string{image}, true, nil); err != nil {
+	ref := b.registry + "/library/inline:1"
+	b.build(build.Request{Context: ctx, Names: []string{ref}, Portable: true, Args: map[string]string{"BUILDKIT_INLINE_CACHE": "1"}})
+	if _, err := b.images.Push(b.ctx, ref, image.PushOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := b.images.Remove(b.ctx, []string{ref}, true, nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := b.builder.Prune(b.ctx, build.PruneOptions{All: true}); err != nil {
 		t.Fatal(err)
 	}
-	_, rec := b.build(build.Request{Context: ctx, CacheFrom: []build.Cache{{Type: "registry", Attrs: map[string]string{"ref": image}}}})
+	_, rec := b.build(build.Request{Context: ctx, CacheFrom: []build.Cache{{Type: "registry", Attrs: map[string]string{"ref": ref}}}})
 	if !rec.cached[`[2/2] RUN ["/probe", "write", "/inline", "y"]`] {
 		t.Errorf("only %v came from the cache", rec.cached)
 	}

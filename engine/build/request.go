@@ -53,8 +53,6 @@ type Request struct {
 
 	// Portable packs the layers by gzip, which all registries and runtimes know. Else what is new is packed by zstd.
 	Portable bool
-	// Push sends the image, which is Portable then, to its registries after it was built.
-	Push bool
 	// Credentials is the Docker configuration of whoever builds: for logins to registries, and proxies.
 	Credentials credentials.Config
 }

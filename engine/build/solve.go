@@ -84,9 +84,8 @@ func exported(req Request) map[string]string {
 	attrs := map[string]string{
 		string(exptypes.OptKeyName):   strings.Join(req.Names, ","),
 		string(exptypes.OptKeyUnpack): "true",
-		string(exptypes.OptKeyPush):   strconv.FormatBool(req.Push),
 	}
-	if req.Portable || req.Push {
+	if req.Portable {
 		// Layers in the cache may have been packed for this host only.
 		attrs[string(exptypes.OptKeyLayerCompression)], attrs[string(exptypes.OptKeyForceCompression)] = "gzip", "true"
 		return attrs

@@ -67,7 +67,7 @@ func BenchmarkReadAMillionLines(b *testing.B) {
 	b.SetBytes(benchLines * benchLine)
 	for b.Loop() {
 		n := 0
-		if err := logs.Read(b.Context(), dir, all, nil, func(batch []byte) error {
+		if err := readLog(b.Context(), dir, all, nil, func(batch []byte) error {
 			for len(batch) > 0 {
 				_, rest, err := api.NextLog(batch)
 				if err != nil {

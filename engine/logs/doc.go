@@ -4,8 +4,7 @@
 // logging section means. It knows nothing of containers, tasks or sockets.
 //
 // Entry points: ParseOptions and URI for the engine when it makes a task; OpenWriter for the shim;
-// Reader (or the functions Read and Merge, which make one for a single call) for the engine. What is read
-// comes in the frame of api.AppendLog, ready for the socket.
+// Reader for the engine. What is read comes in the frame of api.AppendLog, ready for the socket.
 //
 // Invariants: times in a folder never go back, whatever the clock does. There is one writer per folder. A
 // segment that a reader holds, and every later one, stays until the reader has gone on.

@@ -44,21 +44,3 @@ func segments(dir string) ([]uint64, error) {
 	}
 	return out, nil
 }
-
-// Size is what a log takes on the disk, in bytes.
-func Size(dir string) (int64, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return 0, nil
-		}
-		return 0, fmt.Errorf("size of log %q: %w", dir, err)
-	}
-	var total int64
-	for _, e := range entries {
-		if info, err := e.Info(); err == nil {
-			total += info.Size()
-		}
-	}
-	return total, nil
-}

@@ -62,20 +62,6 @@ func (r *Reader) Read(ctx context.Context, dir string, q Query, done <-chan stru
 	return r.Merge(ctx, []Source{{Dir: dir, Done: done}}, q, func(_ int, batch []byte) error { return emit(batch) })
 }
 
-// Read is Reader.Read with a Reader of its own.
-func Read(ctx context.Context, dir string, q Query, done <-chan struct{}, emit func(batch []byte) error) error {
-	var r Reader
-	defer r.Close()
-	return r.Read(ctx, dir, q, done, emit)
-}
-
-// Merge is Reader.Merge with a Reader of its own.
-func Merge(ctx context.Context, sources []Source, q Query, emit func(source int, batch []byte) error) error {
-	var r Reader
-	defer r.Close()
-	return r.Merge(ctx, sources, q, emit)
-}
-
 // Merge emits the entries of several logs in the order of their times; Tail counts for each log. While it
 // follows, what is there when it looks is in order, and what comes later is not held back for it.
 func (r *Reader) Merge(ctx context.Context, sources []Source, q Query, emit func(source int, batch []byte) error) error {

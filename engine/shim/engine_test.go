@@ -293,7 +293,9 @@ func (c *container) shimPid() int {
 func (c *container) output(streams ...bool) string {
 	c.e.t.Helper()
 	var out strings.Builder
-	if err := logs.Read(c.e.t.Context(), c.log, logs.Query{Tail: -1}, nil, func(b []byte) error {
+	var r logs.Reader
+	defer r.Close()
+	if err := r.Read(c.e.t.Context(), c.log, logs.Query{Tail: -1}, nil, func(b []byte) error {
 		for len(b) > 0 {
 			entry, rest, err := api.NextLog(b)
 			if err != nil {

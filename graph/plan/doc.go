@@ -7,7 +7,7 @@
 // runs and engine/apply carries out.
 //
 // Entry points: Images and Pull; Up (create and scale as well); Down, Stop, Start, Restart, Kill, Pause, Unpause,
-// Remove; Format, which writes a plan down for the user.
+// Remove.
 //
 // Invariants of every plan: a step's After names only steps before it; nothing is started before it was made,
 // nothing removed before it was stopped; a network or volume goes only when nothing that runs is attached to

@@ -162,7 +162,7 @@ func (in input) plan(t *testing.T, verb string) string {
 	t.Helper()
 	p, err := in.verb(t, verb)
 	if err == nil {
-		return plan.Format(p)
+		return format(p)
 	}
 	text := "error: " + err.Error() + "\n"
 	var hint interface{ Hint() string }

@@ -62,7 +62,7 @@ func lawsHold(t *testing.T, seed uint64, r *rand.Rand, p *project.Project, have 
 		if err == nil {
 			return true
 		}
-		t.Errorf("world %d, %s: %v\npolicy %+v\nhost now\n%v\nplan\n%s", seed, what, err, pol, h, plan.Format(first))
+		t.Errorf("world %d, %s: %v\npolicy %+v\nhost now\n%v\nplan\n%s", seed, what, err, pol, h, format(first))
 		return false
 	}
 
@@ -94,7 +94,7 @@ func lawsHold(t *testing.T, seed uint64, r *rand.Rand, p *project.Project, have 
 	}
 	second, err := plan.Up(p, want, h.observe(r), again)
 	if check("plan again", err) && len(second.Steps) > 0 {
-		check("plan again", fmt.Errorf("there are steps\n%s", plan.Format(second)))
+		check("plan again", fmt.Errorf("there are steps\n%s", format(second)))
 	}
 	check("result", h.asWanted(have, pol, crashed))
 	return true
@@ -111,7 +111,7 @@ func equalPlans(r *rand.Rand, p *project.Project, want plan.Want, have plan.Obse
 		return err
 	}
 	if !reflect.DeepEqual(first, second) {
-		return fmt.Errorf("another plan:\n%s", plan.Format(second))
+		return fmt.Errorf("another plan:\n%s", format(second))
 	}
 	return nil
 }

@@ -185,7 +185,7 @@ func verbLawsHold(t *testing.T, world string, r *rand.Rand, p, file *project.Pro
 		err = h.run(r, first.Steps, len(first.Steps))
 	}
 	if err != nil {
-		t.Errorf("%s: %v\n%v\n%s", world, err, h, plan.Format(first))
+		t.Errorf("%s: %v\n%v\n%s", world, err, h, format(first))
 		return
 	}
 	for _, c := range have.Containers {
@@ -199,11 +199,11 @@ func verbLawsHold(t *testing.T, world string, r *rand.Rand, p, file *project.Pro
 			}
 		}
 		if err := v.done(c, h.containers[c.ID]); err != nil {
-			t.Errorf("%s: %s %v\n%v\n%s", world, c.ID, err, h, plan.Format(first))
+			t.Errorf("%s: %s %v\n%v\n%s", world, c.ID, err, h, format(first))
 		}
 	}
 	second, err := v.plan(file, h.observe(r))
 	if err == nil && len(second.Steps) > 0 && !v.repeats {
-		t.Errorf("%s: planning again gives\n%s", world, plan.Format(second))
+		t.Errorf("%s: planning again gives\n%s", world, format(second))
 	}
 }

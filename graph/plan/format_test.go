@@ -1,14 +1,16 @@
-package plan
+package plan_test
 
 import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"berth/graph/plan"
 )
 
-// Format writes a plan down for the user: what was decided and why, then the steps in the order in which they may
+// format writes a plan down: what was decided and why, then the steps in the order in which they may
 // run, then what the user should know. It ends with a newline.
-func Format(p Plan) string {
+func format(p plan.Plan) string {
 	var b strings.Builder
 	if len(p.Verdicts) > 0 {
 		rows := make([][]string, len(p.Verdicts))
