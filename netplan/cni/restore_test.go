@@ -274,6 +274,45 @@ func TestNothingIsLeftBehind(t *testing.T) {
 	}
 }
 
+// The kernel goes on deleting a bridge when nobody sees it any more.
+func TestARemovedNetworkIsOutOfSightAndCanBeMadeAgainAtOnce(t *testing.T) {
+	for name, n := range map[string]netplan.Network{
+		"IPv4":           {Name: "a"},
+		"both":           {Name: "a", EnableIPv6: true},
+		"IPv6 alone":     {Name: "a", EnableIPv6: true, DisableIPv4: true},
+		"a name it asks": {Name: "a", Bridge: "br-own"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			e := w.engine("e1")
+			var subnets []netplan.Subnet
+			for range 3 {
+				made := e.network(n)
+				if subnets != nil && fmt.Sprint(made.Subnets) != fmt.Sprint(subnets) {
+					t.Errorf("made again it has the subnets %v, not %v", made.Subnets, subnets)
+				}
+				subnets = made.Subnets
+				b := e.box("shop/web/1", "a")
+				w.must(e.Detach(context.Background(), b.owner, b.netns))
+				w.must(e.Release(b.owner))
+				w.must(e.RemoveNetwork(context.Background(), "a"))
+				if _, err := netlink.LinkByName(made.Bridge); err == nil {
+					t.Errorf("link %q is there", made.Bridge)
+				}
+				addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+				w.must(err)
+				for _, a := range addrs {
+					for _, s := range made.Subnets {
+						if a.IP.Equal(s.Gateway.AsSlice()) {
+							t.Errorf("address %s is there", a.IP)
+						}
+					}
+				}
+			}
+		})
+	}
+}
+
 func TestATeardownLeavesNothingBehind(t *testing.T) {
 	w := newWorld(t)
 	e := w.engine("e1")

@@ -30,6 +30,8 @@ type Host struct {
 	batch        *conn
 	mark, prefix string
 
+	drops sync.WaitGroup // what the kernel is still deleting
+
 	mu      sync.Mutex
 	indexes map[string]int // of bridges, by name
 }
@@ -51,6 +53,7 @@ func Open(mark, prefix string) (*Host, error) {
 
 // Close ends the connection.
 func (h *Host) Close() {
+	h.drops.Wait()
 	h.nl.Close()
 	h.batch.close()
 }
@@ -208,14 +211,14 @@ func (h *Host) settings(s Spec) error {
 	return nil
 }
 
-// Remove deletes a bridge. One that is not there, or not ours, is left alone.
+// Remove deletes a bridge, which nobody sees any more when it returns. One that is not there, or not ours, is left alone.
 func (h *Host) Remove(name string) error {
 	l, err := h.find(name)
 	if err != nil || l == nil || !h.ours(l) {
 		return err
 	}
 	h.remember(name, 0)
-	if err := h.nl.LinkDel(l); err != nil && !errors.Is(err, unix.ENODEV) {
+	if err := h.drop(l.Attrs().Index); err != nil && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("remove bridge %q: %w", name, err)
 	}
 	return nil
