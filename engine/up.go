@@ -76,6 +76,7 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 	if err := trace.Do(ctx, "check the services", func(ctx context.Context) error { return v.session.Check(ctx, created(p)) }); err != nil {
 		return err
 	}
+	v.session.Expect(p.Steps)
 	v.announce(p)
 	v.session.AnonymousRenewed = req.RenewAnonVolumes
 	wanted := "running"

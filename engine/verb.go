@@ -183,6 +183,7 @@ func (v *verb) run(ctx context.Context, p plan.Plan) error {
 		v.emit(api.Event{Kind: api.KindPlan, Plan: apiSteps(p.Steps)})
 		return nil
 	}
+	v.session.Expect(p.Steps)
 	if v.limits.Parallel == 0 {
 		v.session.Foresee(p.Steps)
 	}

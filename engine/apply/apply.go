@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -98,7 +99,7 @@ type Session struct {
 	lease   string // its id, "" for none yet
 
 	expect sync.Once
-	end    func(context.Context) // of what expect began
+	end    func(context.Context) // of what Expect began
 
 	ahead ahead
 }
@@ -187,7 +188,6 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	case plan.BuildImage:
 		return s.build(ctx, do)
 	case plan.CreateNetwork:
-		s.expectTasks()
 		return s.createNetwork(ctx, do)
 	case plan.RemoveNetwork:
 		return s.removeNetwork(ctx, do)
@@ -196,7 +196,6 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	case plan.RemoveVolume:
 		return ignoreNotFound(s.cfg.Volumes.Remove(do.Name))
 	case plan.CreateContainer:
-		s.expectTasks()
 		_, err := s.Create(ctx, do)
 		return err
 	case plan.StartContainer:
@@ -217,9 +216,20 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	return fmt.Errorf("carry out %T: %w", st.Do, errdefs.ErrNotImplemented)
 }
 
-// expectTasks has the project's shim started beside the first step that leads to a container.
-func (s *Session) expectTasks() {
-	s.expect.Do(func() { s.end = s.cfg.Expect(s.Project.Name) })
+// Expect has the project's shim started beside all else if there is a step that leads to a container. The shim takes as long as the
+// first steps do.
+func (s *Session) Expect(steps []plan.Step) {
+	if slices.ContainsFunc(steps, leadsToContainer) {
+		s.expect.Do(func() { s.end = s.cfg.Expect(s.Project.Name) })
+	}
+}
+
+func leadsToContainer(st plan.Step) bool {
+	switch st.Do.(type) {
+	case plan.CreateNetwork, plan.CreateContainer, plan.StartContainer:
+		return true
+	}
+	return false
 }
 
 // withContainer does f with a container; one that is gone needs nothing done any more.

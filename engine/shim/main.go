@@ -98,7 +98,9 @@ func initService(ic *plugin.InitContext) (any, error) {
 		tasks:    map[string]*taskState{},
 		memory:   memory.NewKeeper(new(memory.Releaser).Release, quiet, quieter),
 		children: newChildren(),
+		collect:  laterCollect(),
 	}
+	go warm()
 	s.streams.enterer = newEnterer()
 	s.door = openDoor(listenerFD)
 	s.link = newLink(ic.Context, log, ic.Properties[plugins.PropertyTTRPCAddress], s.drain)

@@ -32,6 +32,7 @@ type service struct {
 	end      shutdown.Service
 	memory   *memory.Keeper
 	children *children // of probes
+	collect  func()    // the first container is made, or has failed: from now on garbage is collected
 	probes   probes
 
 	mu      sync.Mutex
@@ -65,6 +66,7 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	s.link.engineIsHere()
 	s.memory.Note()
 	defer s.memory.Note()
+	defer s.collect()
 	t := &taskState{
 		stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs"), stop: ctx.Done(), options: r.Options,
 	}
