@@ -20,6 +20,7 @@ import (
 	"berth/engine/image"
 	"berth/engine/spec"
 	"berth/engine/trace"
+	"berth/graph"
 	"berth/graph/plan"
 	"berth/netplan/cni"
 	"berth/project"
@@ -102,6 +103,10 @@ type Session struct {
 	end    func(context.Context) // of what Expect began
 
 	ahead ahead
+
+	// What the whole project says, calculated once: each container asks.
+	wanted func() plan.Want
+	needs  func() (*graph.Graph, error)
 }
 
 func imagesOf(p *project.Project) []string {
@@ -114,7 +119,11 @@ func imagesOf(p *project.Project) []string {
 
 // Session begins a verb's work. The project's images keep their names until Close.
 func (a *Applier) Session(ctx context.Context, p *project.Project) *Session {
-	s := &Session{Applier: a, Project: p, Warn: func(string, string) {}}
+	s := &Session{
+		Applier: a, Project: p, Warn: func(string, string) {},
+		wanted: sync.OnceValue(func() plan.Want { return plan.Wanted(p) }),
+		needs:  sync.OnceValues(func() (*graph.Graph, error) { return graph.Build(p) }),
+	}
 	s.LetImagesGo = a.cfg.Images.Hold(imagesOf(p)...)
 	s.ahead.ready = func(c *container.Container) error {
 		return trace.Beside(ctx, "make ready container "+c.Name, func(ctx context.Context) error { return a.cfg.Containers.Ready(ctx, c, a.startOptions(c)) })

@@ -16,7 +16,7 @@ import (
 // Check finds what makes it impossible to run containers of the services, as far as that can be known once their images
 // are here and before anything is made: what no specification can say, and conditions that can't come.
 func (s *Session) Check(ctx context.Context, services []string) error {
-	g, err := graph.Build(s.Project)
+	g, err := s.needs()
 	if err != nil {
 		return err
 	}

@@ -25,7 +25,6 @@ import (
 	"berth/engine/spec"
 	"berth/engine/spec/hostfacts"
 	"berth/engine/trace"
-	"berth/graph"
 	"berth/graph/plan"
 	"berth/netplan"
 	"berth/project"
@@ -141,7 +140,7 @@ func specImage(i image.Image) spec.Image {
 
 // identify fills in what the record says of name, labels, image, policies.
 func (m *making) identify() error {
-	g, err := graph.Build(m.Project)
+	g, err := m.needs()
 	if err != nil {
 		return err
 	}
@@ -155,7 +154,7 @@ func (m *making) identify() error {
 		ID: container.NewID(), Name: m.do.Name, Project: p.Name, Slot: m.do.Slot, Legacy: p.Legacy, Created: time.Now(),
 		Image: plan.ImageRef(p, svc.Name), ImageID: m.img.ID.String(), ImageDigest: m.img.Digest.String(),
 		Platform: m.img.Platform.OS + "/" + m.img.Platform.Architecture,
-		Command:  m.proc.Args, Env: m.proc.Env, Hash: plan.Wanted(p).Services[svc.Name],
+		Command:  m.proc.Args, Env: m.proc.Env, Hash: m.wanted().Services[svc.Name],
 		Hostname: svc.Hostname, Domainname: svc.DomainName,
 		StopSignal: m.proc.StopSignal, Restart: policy, Health: healthConfig(m.proc), Shell: m.proc.Shell,
 		TTY: svc.Tty, Stdin: svc.StdinOpen,

@@ -235,7 +235,7 @@ func (s *Session) createNetwork(ctx context.Context, do plan.CreateNetwork) erro
 			continue
 		}
 		n.Project, n.Labels = s.Project.Name, s.Project.NetworkLabels(do.Key, s.cfg.Version)
-		n.ConfigHash = plan.Wanted(s.Project).Networks[do.Key]
+		n.ConfigHash = s.wanted().Networks[do.Key]
 		_, err := s.cfg.Networks.EnsureNetwork(ctx, n)
 		return err
 	}
