@@ -93,7 +93,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	if e.containers, err = container.Open(e.ctx, container.Config{
 		Client: rt.Client, Snapshotter: rt.Snapshotter, Bundles: rt.Bundles(), Runtime: rt.Shim(), Options: rt.RuncOptions(), Together: rt.Together,
 		Dir: filepath.Join(cfg.Root, "containers"), State: filepath.Join(cfg.State, "containers"), Log: cfg.Log,
-		Hooks: container.Hooks{Exited: e.exited, OOM: e.oom}, Probe: rt.Probe,
+		Hooks: container.Hooks{Exited: e.exited, OOM: e.oom}, Probe: rt.Probe, Repeat: rt.Repeat,
 	}); err != nil {
 		return nil, err
 	}

@@ -38,6 +38,11 @@ func (p prober) Probe(ctx context.Context, id string, command []string) (int, []
 	return p.containers.Probe(namespaces.WithNamespace(ctx, runtime.Namespace), id, command)
 }
 
+// Repeat implements health.Repeater.
+func (p prober) Repeat(ctx context.Context, id string, command []string, r health.Rhythm, tell func([]health.Probed, bool)) (stop func(), err error) {
+	return p.containers.Repeat(namespaces.WithNamespace(ctx, runtime.Namespace), id, command, r, tell)
+}
+
 // restarted hears what came of a restart.
 func (e *Engine) restarted(o restart.Outcome) {
 	if o.Err == nil {

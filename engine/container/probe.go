@@ -3,6 +3,7 @@ package container
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"syscall"
@@ -12,6 +13,7 @@ import (
 	"github.com/containerd/typeurl/v2"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"berth/engine/health"
 	"berth/engine/spec"
 	"berth/graph/plan"
 )
@@ -35,6 +37,22 @@ func (s *Store) Probe(ctx context.Context, id string, args []string) (code int, 
 		}
 	}
 	return s.probeByExec(ctx, c, args)
+}
+
+// Repeat has a health check's command run again and again, as health.Repeater says.
+func (s *Store) Repeat(ctx context.Context, id string, args []string, r health.Rhythm, tell func([]health.Probed, bool)) (stop func(), err error) {
+	c, err := s.Get(id)
+	if err != nil {
+		return nil, err
+	}
+	if s.cfg.Repeat == nil || c.Status().State != plan.Running {
+		return nil, fmt.Errorf("repeat a probe: %w", errdefs.ErrNotImplemented)
+	}
+	p, err := s.probeOf(ctx, c, args)
+	if err != nil {
+		return nil, err
+	}
+	return s.cfg.Repeat(ctx, id, p.process, r, tell)
 }
 
 // probe is a command, and the process that it makes in a container.

@@ -25,6 +25,7 @@ import (
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
 
+	"berth/engine/health"
 	"berth/graph/plan"
 )
 
@@ -48,6 +49,8 @@ type Config struct {
 	// Probe runs a process in a running container in one go, and gives its exit code and the beginning of its output. Where
 	// it can't, it says errdefs.ErrNotImplemented; nil can't either.
 	Probe func(ctx context.Context, id string, process *anypb.Any) (code int, output []byte, err error)
+	// Repeat runs a process in a running container again and again, as health.Repeater says; nil can't.
+	Repeat func(ctx context.Context, id string, process *anypb.Any, r health.Rhythm, tell func([]health.Probed, bool)) (stop func(), err error)
 }
 
 // Hooks are called by the store; none of them may call back into Start, Stop or Remove of the same container

@@ -3,7 +3,8 @@
 // It owns the meaning of a health check's times and the clock of the probes. It knows nothing of containerd: what runs
 // a probe is an interface. Entry points: Begin and Next are the decision, two pure
 // functions; Monitor carries it out. Invariants: a container has at most one probe under way, and none after Stop has
-// returned; a container that is only waiting for its next probe costs a timer.
+// returned; a container that is only waiting for its next probe costs a timer, and one that is healthy not even that
+// where the prober is a Repeater: then each success is only told of.
 //
 // # Design
 //

@@ -3,8 +3,6 @@ package health
 import (
 	"bytes"
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"time"
 )
@@ -37,7 +35,12 @@ type watched struct {
 	cancel  context.CancelFunc
 	timer   *time.Timer
 	probes  sync.WaitGroup // holds the probe under way
-	state   State          // under the monitor's lock
+
+	// Guarded by the monitor's lock.
+	state      State
+	next       time.Time // when the next probe is due, of those that are repeated
+	vain       int       // how many repetitions were over without a result, in a row
+	stopRepeat func()    // nil: there was no repetition
 }
 
 // NewMonitor makes a monitor that probes with prober, at most parallel at a time (0: any number; who waits for a
@@ -132,30 +135,9 @@ func (m *Monitor) probe(id string, w *watched) {
 	if next.Status != before {
 		m.onChange(id, next)
 	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.containers[id] == w {
-		m.schedule(id, w, at)
+	if !m.goOn(id, w, at) {
+		m.again(id, w, at)
 	}
-}
-
-// run makes one probe.
-func (w *watched) run(p Prober, id string) Result {
-	ctx, cancel := context.WithTimeout(w.ctx, w.config.Timeout)
-	defer cancel()
-	r := Result{Start: time.Now()}
-	code, output, err := p.Probe(ctx, id, w.command)
-	r.End = time.Now()
-	r.ExitCode, r.Output = code, clip(output)
-	switch {
-	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		r.ExitCode = -1
-		r.Output = fmt.Sprintf("health check did not end within %s: %s", w.config.Timeout, r.Output)
-	case err != nil:
-		r.ExitCode = -1
-		r.Output = err.Error()
-	}
-	return r
 }
 
 // clip keeps the beginning of a probe's output, as text.
@@ -173,14 +155,21 @@ func (m *Monitor) Stop(id string) {
 	delete(m.containers, id)
 	m.mu.Unlock()
 	if w != nil {
-		w.stop()
+		m.end(w)
 	}
 }
 
-func (w *watched) stop() {
+// end ends the probing of a container that is off the books.
+func (m *Monitor) end(w *watched) {
 	w.cancel()
 	w.timer.Stop()
-	w.probes.Wait()
+	w.probes.Wait() // it may be just beginning a repetition
+	m.mu.Lock()
+	stop := w.stopRepeat
+	m.mu.Unlock()
+	if stop != nil {
+		stop()
+	}
 }
 
 // State gives the health of a container; it is not ok if it is not probed.
@@ -204,6 +193,6 @@ func (m *Monitor) Close() {
 		w.cancel()
 	}
 	for _, w := range all {
-		w.stop()
+		m.end(w)
 	}
 }

@@ -29,6 +29,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/anypb"
 
+	"berth/engine/health"
 	"berth/engine/runtime/tasks"
 )
 
@@ -230,6 +231,11 @@ func (r *Runtime) ExpectTasks(group string) (end func(context.Context)) {
 // one transaction with what others change at the same time. do must not fail halfway, nor do anything else with containerd.
 func (r *Runtime) Together(ctx context.Context, do func(context.Context) error) error {
 	return r.books.together(ctx, do)
+}
+
+// Repeat has a process run in a container's task again and again; see tasks.Manager.
+func (r *Runtime) Repeat(ctx context.Context, id string, process *anypb.Any, rhythm health.Rhythm, tell func([]health.Probed, bool)) (stop func(), err error) {
+	return r.tasks.Repeat(ctx, id, process, rhythm, tell)
 }
 
 // Probe runs a process in a container's task; see tasks.Manager.

@@ -24,7 +24,7 @@
 // Each start of a program costs a container more than the kernel's part of it, so as few as possible are started: runc
 // runs when there is no other way, but what "create", "start" and "delete" do is done here (see instead and package
 // creation), further processes are started by a program of our own (see package enter), and signals are sent here. A health
-// check is one call (see ProbeService). A seccomp filter is compiled once for all containers of an engine that have the same
+// check is one call (see ProbeService), and those of a healthy container are made with no call at all (see Repetition). A seccomp filter is compiled once for all containers of an engine that have the same
 // (see shareFilters).
 //
 // There is one connection to the engine: events go over it, and its end is how the loss is noticed. Nothing polls.

@@ -17,13 +17,13 @@ import (
 // enterProgram is what enters containers, beside the shim's own program.
 const enterProgram = "enter"
 
-// newEnterer makes what starts further processes without runc.
-func newEnterer() *enter.Enterer {
+// newEnterer makes what starts further processes without runc. results is told what comes of those that are repeated.
+func newEnterer(results func([]byte)) *enter.Enterer {
 	self, err := os.Executable()
 	if err != nil {
 		self = ""
 	}
-	return enter.New(filepath.Join(filepath.Dir(self), enterProgram))
+	return enter.New(filepath.Join(filepath.Dir(self), enterProgram), results)
 }
 
 // entrance is what the shim keeps for further processes of a task.
@@ -37,7 +37,7 @@ type entrance struct {
 // enter starts a further process in a task, given in JSON. dir is runc's folder of the container. Like all that stands in
 // for runc it fails rather than do what runc would not.
 func (t *taskState) enter(by *enter.Enterer, dir, id string, spec []byte, streams [3]int) (*enter.Entering, error) {
-	c, err := t.entrance.get(by, dir, id, filepath.Dir(t.root))
+	c, err := t.entrance.get(by, dir, id, t.bundle())
 	if err != nil {
 		return nil, err
 	}
@@ -51,6 +51,8 @@ func (t *taskState) enter(by *enter.Enterer, dir, id string, spec []byte, stream
 	defer unix.Close(first)
 	return by.Start(c, spec, first, streams)
 }
+
+func (t *taskState) bundle() string { return filepath.Dir(t.root) }
 
 // tell logs why runc starts a process, unless it is that the container ends.
 func (t *taskState) tell(log *slog.Logger, id string, reason error) {

@@ -39,6 +39,8 @@ func (s *service) Pause(ctx context.Context, r *taskapi.PauseRequest) (*emptypb.
 	s.link.engineIsHere()
 	if t := s.task(r.ID); t != nil {
 		t.first.freeze(true)
+		// What enters a frozen container is frozen as well.
+		s.repeats.endTask(ctx, r.ID)
 	}
 	e, err := s.TTRPCTaskService.Pause(ctx, r)
 	if err != nil {

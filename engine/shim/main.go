@@ -99,9 +99,11 @@ func initService(ic *plugin.InitContext) (any, error) {
 		memory:   memory.NewKeeper(new(memory.Releaser).Release, quiet, quieter),
 		children: newChildren(),
 		collect:  laterCollect(),
+		repeats:  newRepeats(),
 	}
 	go warm()
-	s.streams.enterer = newEnterer()
+	s.streams.enterer = newEnterer(s.repeats.came)
+	s.repeats.enterer = s.streams.enterer
 	s.door = openDoor(listenerFD)
 	s.link = newLink(ic.Context, log, ic.Properties[plugins.PropertyTTRPCAddress], s.drain)
 	if s.TTRPCTaskService, err = task.NewTaskService(ic.Context, s.link, end); err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -46,7 +47,8 @@ type probes struct {
 }
 
 func (s *service) probeService() *ttrpc.ServiceDesc {
-	return &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{
+	methods := s.repeatMethods()
+	maps.Copy(methods, map[string]ttrpc.Method{
 		ProbeRun: func(ctx context.Context, read func(any) error) (any, error) {
 			var r taskapi.ExecProcessRequest
 			if err := read(&r); err != nil {
@@ -62,7 +64,8 @@ func (s *service) probeService() *ttrpc.ServiceDesc {
 			s.probes.stop(r.ID, r.ExecID)
 			return &emptypb.Empty{}, nil
 		},
-	}}
+	})
+	return &ttrpc.ServiceDesc{Methods: methods}
 }
 
 // stop ends a probe, if it is there.

@@ -34,6 +34,7 @@ type service struct {
 	children *children // of probes
 	collect  func()    // the first container is made, or has failed: from now on garbage is collected
 	probes   probes
+	repeats  *repeats
 
 	mu      sync.Mutex
 	tasks   map[string]*taskState // by container; from before its creation until after its deletion
@@ -134,6 +135,7 @@ func (s *service) admit(id string, t *taskState) error {
 }
 
 func (s *service) dismiss(id string, t *taskState) {
+	s.repeats.endTask(context.Background(), id)
 	t.output.close()
 	t.first.close()
 	s.memory.Note()

@@ -14,6 +14,7 @@ const (
 	// settle is how long after a command memory is that of a host on which nobody does anything.
 	settle = 30 * time.Second
 	quiet  = "quiet100"
+	around = "around100"
 )
 
 func steadyCourses() []course {
@@ -77,7 +78,13 @@ func steady(key, what, aim, line string) course {
 				if err := pause(ctx, watch); err != nil {
 					return err
 				}
-				l.set(key, 100*float64(l.peer.CPU()-used)/float64(time.Since(began)))
+				share := 100 * float64(l.peer.CPU()-used) / float64(time.Since(began))
+				l.set(key, share)
+				if line != "" && l.wanted[around] {
+					own, err := l.hundredChecks(ctx)
+					l.set(around, share-own)
+					return err
+				}
 				if line != "" || !l.wanted[quiet] {
 					return nil
 				}
@@ -90,23 +97,28 @@ func steady(key, what, aim, line string) course {
 	if line == "" {
 		c.rows = append(c.rows, row{key: quiet, what: "memory per idle container of 100, engine included, half a minute after the last command", unit: "MiB", aim: "0.3 MiB and the engine"})
 	} else {
-		c.limit = func(ctx context.Context, l *lap) error { return l.hundredChecks(ctx, key) }
+		c.rows = append(c.rows, row{key: around, what: "... that is not the checks' own programs, started with nothing around them right after", unit: "% of a core", aim: "0.2 of the limit of the row above"})
+		c.limit = func(ctx context.Context, l *lap) error {
+			own, err := l.hundredChecks(ctx)
+			l.set(key, own)
+			return err
+		}
 	}
 	return c
 }
 
-// hundredChecks counts the processor time of a second's checks' own programs, with nothing around them: it is in the other figures too.
-func (l *lap) hundredChecks(ctx context.Context, key string) error {
+// hundredChecks counts the processor time of a second's checks' own programs, with nothing around them, in percent of that
+// second: it is in the other figures too.
+func (l *lap) hundredChecks(ctx context.Context) (float64, error) {
 	used := time.Duration(0)
 	for range 100 {
 		cmd := l.bare.command(ctx, "nothing")
 		if err := cmd.Run(); err != nil {
-			return err
+			return 0, err
 		}
 		used += cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 	}
-	l.set(key, 100*used.Seconds())
-	return nil
+	return 100 * used.Seconds(), nil
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -27,6 +27,8 @@ const adoptAtOnce = 8
 // Open gives the manager of an engine that starts: it has the tasks that run, and what is left of others is gone.
 func Open(ctx context.Context, cfg Config) (*Manager, error) {
 	m := &Manager{cfg: cfg, clearing: make(chan struct{}, clearAtOnce), tasks: map[key]*Task{}, shims: map[key]*shim{}}
+	// Tags are not those of an engine that was there before: its repetitions may still be about to end.
+	m.probes.Store(uint64(time.Now().UnixNano()))
 	for _, dir := range []string{cfg.Bundles, cfg.Shims, cfg.Sockets} {
 		if err := os.MkdirAll(dir, 0o711); err != nil {
 			return nil, err

@@ -40,6 +40,7 @@ type shim struct {
 	dir    string    // of one that another engine has started; else its process's end removes it
 
 	adopted sync.Once
+	repeats repeats
 
 	// Guarded by the Manager's mu.
 	users int  // tasks, and creations that are under way

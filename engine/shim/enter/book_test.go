@@ -46,7 +46,7 @@ func TestContainersThatAreLeftToRunc(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "state.json"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := enter.New("").Container(dir, "a", dir)
+		_, err := enter.New("", nil).Container(dir, "a", dir)
 		if wanted := change[0] != ""; wanted != errors.Is(err, enter.ErrOther) || !wanted && err != nil {
 			t.Errorf("%s: %v", name, err)
 		}

@@ -1,8 +1,8 @@
 // Package enter starts a further process in a container that runs, as "runc exec" does, without runc.
 //
 // It owns the program that does it (program/enter.c), and what it reads of runc's own book of a container. It knows
-// nothing of tasks, streams or probes. Entry points: New, (*Enterer).Container and (*Enterer).Start. What is out of the
-// ordinary, and whatever goes wrong, is ErrOther or any other error, and nothing has happened then: runc is to do it,
+// nothing of tasks, streams or probes. Entry points: New, (*Enterer).Container, (*Enterer).Start and (*Enterer).Repeat. What is
+// out of the ordinary, and whatever goes wrong, is ErrOther or any other error, and nothing has happened then: runc is to do it,
 // and finds the words for what is amiss.
 //
 // Invariants: a process that has been started is in every respect as runc would have made it; a test in
@@ -25,13 +25,21 @@
 //     folder again if root could not go there; that the folder is inside of the container; capabilities; the search for
 //     the program by the container's PATH; the filter, if there is no_new_privs; exec.
 //
+// A process that is repeated (program/repeat.h) is made the same way by the process that stays alone: it has the times, is the parent,
+// reads the output, kills what takes too long, and wakes the shim once a second with what has succeeded. Go's part of a check, a
+// timer, two calls, a pipe, a socket, and several threads that wake for each, was four times as much as the kernel's. Only the first
+// result that is no success needs a decision, and ends the repetition: what a success means, and when the next check is, was
+// said before.
+//
 // # Safety
 //
 // These are the lines that runc has drawn after it was broken out of, and how they are kept here:
 //
 //   - CVE-2016-9962, a process of the container that traces the one that is entering: it isn't dumpable from before it
 //     joins until its exec, it has no descriptor that leads to the host, and it is no thread or copy of the shim. The process
-//     that stays reads no request, so a copy of it has nothing in its memory but what it was then told of this container.
+//     that stays reads no request, so a copy of it has nothing in its memory but what it was then told of this container. Requests that
+//     are repeated are in files, of which the first process reads its own; what checks have printed is in memory that no
+//     child gets, and so is, after the first process, what it tells the one that stays.
 //     Who has SYS_PTRACE in a container can trace it, as with runc, and finds less.
 //   - CVE-2019-5736, a container that has its own "program" be /proc/self/exe and overwrites it: the program is run from a
 //     memfd that is sealed against writing, growing, shrinking and further seals, and is not the file on the host.

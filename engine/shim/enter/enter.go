@@ -32,31 +32,26 @@ type Enterer struct {
 	program int   // the sealed memfd
 	lastCap int   // the kernel's highest capability
 
-	running sync.Mutex
-	control int // the process that stays; 0: there is none
+	results func([]byte) // is told what comes of repetitions
+
+	running  sync.Mutex
+	resident *resident // the process that stays; nil: there is none
 
 	mu      sync.Mutex
 	filters map[[32]byte][]byte // by profile
 }
 
-// New makes an Enterer with the program at path, which is looked at when it is first needed.
-func New(path string) *Enterer {
-	return &Enterer{path: path, filters: map[[32]byte][]byte{}}
+// New makes an Enterer with the program at path, which is looked at when it is first needed. results is told what comes of
+// repetitions, several at a time, to be read by ReadResult; what it is given is its own.
+func New(path string, results func([]byte)) *Enterer {
+	return &Enterer{path: path, results: results, filters: map[[32]byte][]byte{}}
 }
 
 // Start starts a process, given in the runtime specification's JSON. first is a handle (a pidfd) of the container's first
 // process, streams are the descriptors that are to be the new one's 0 to 2. The process becomes a child of the caller's,
 // which must be a "child subreaper". Whether it has been started, Entering.Wait says.
 func (e *Enterer) Start(c *Container, spec []byte, first int, streams [3]int) (*Entering, error) {
-	if e.prepare.Do(e.ready); e.err != nil {
-		return nil, e.err
-	}
-	if c.profile != nil {
-		if _, err := e.filterOf(c); err != nil {
-			return nil, err
-		}
-	}
-	request, err := e.requestFor(c, spec)
+	request, err := e.prepared(c, spec)
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +59,7 @@ func (e *Enterer) Start(c *Container, spec []byte, first int, streams [3]int) (*
 	if err != nil {
 		return nil, err
 	}
-	err = e.send(c, request, first, streams, ends)
+	err = e.ask(c, request, first, streams, ends)
 	_ = unix.Close(ends[1])
 	if err != nil {
 		_ = unix.Close(ends[0])
@@ -73,8 +68,21 @@ func (e *Enterer) Start(c *Container, spec []byte, first int, streams [3]int) (*
 	return &Entering{socket: os.NewFile(uintptr(ends[0]), "enter")}, nil
 }
 
-// send gives the program a request and what belongs to it.
-func (e *Enterer) send(c *Container, request []byte, first int, streams [3]int, ends [2]int) error {
+// prepared gives what the program is told for a process.
+func (e *Enterer) prepared(c *Container, spec []byte) ([]byte, error) {
+	if e.prepare.Do(e.ready); e.err != nil {
+		return nil, e.err
+	}
+	if c.profile != nil {
+		if _, err := e.filterOf(c); err != nil {
+			return nil, err
+		}
+	}
+	return e.requestFor(c, spec)
+}
+
+// ask gives the program a request and what belongs to it.
+func (e *Enterer) ask(c *Container, request []byte, first int, streams [3]int, ends [2]int) error {
 	// The kernel adds to each message who has sent it.
 	if err := unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return err
@@ -94,5 +102,5 @@ func (e *Enterer) send(c *Container, request []byte, first int, streams [3]int, 
 		defer unix.Close(fd)
 		given = append(given, fd)
 	}
-	return e.hand(unix.UnixRights(given...))
+	return e.hand([]byte{0}, unix.UnixRights(given...), 0)
 }

@@ -5,29 +5,82 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 )
 
-// hand gives descriptors to the process that stays, and starts it if it isn't there: it ends when there is nothing to do.
-func (e *Enterer) hand(rights []byte) error {
+// resultsMost is the most that the process that stays tells at once.
+const resultsMost = 48 << 10
+
+// resident is the process that stays.
+type resident struct {
+	control *os.File
+
+	mu       sync.Mutex
+	repeated map[uint64]bool // the repetitions that it has; nil: it has ended
+}
+
+// hand gives a message with descriptors to the process that stays, and starts it if it isn't there: it ends when there is nothing
+// to do. tag is of the repetition that begins so, or 0.
+func (e *Enterer) hand(message, rights []byte, tag uint64) error {
 	e.running.Lock()
 	defer e.running.Unlock()
 	for range 2 {
-		if e.control != 0 {
-			_, err := unix.SendmsgN(e.control, []byte{0}, rights, nil, unix.MSG_NOSIGNAL)
-			if err == nil || !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+		if r := e.resident; r != nil {
+			gone, err := !r.expect(tag), error(nil)
+			if !gone {
+				gone, err = r.send(message, rights)
+			}
+			if err != nil {
+				r.strike(tag)
+			}
+			if !gone {
 				return err
 			}
-			_ = unix.Close(e.control)
-			e.control = 0
+			e.resident = nil // what it had is told to be over by who listens to it
 		}
 		if err := e.launch(); err != nil {
 			return err
 		}
 	}
 	return fmt.Errorf("the program that enters containers ends at once: %w", ErrOther)
+}
+
+// expect puts a repetition on the books; false says that the process has ended.
+func (r *resident) expect(tag uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if tag != 0 && r.repeated != nil {
+		r.repeated[tag] = true
+	}
+	return r.repeated != nil
+}
+
+// strike takes a repetition off the books, and says whether it was on them.
+func (r *resident) strike(tag uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.repeated[tag]
+	delete(r.repeated, tag)
+	return was
+}
+
+// send gives a message to the process; gone says that it is there no longer.
+func (r *resident) send(message, rights []byte) (gone bool, err error) {
+	raw, err := r.control.SyscallConn()
+	if err != nil {
+		return true, err
+	}
+	werr := raw.Write(func(fd uintptr) bool {
+		_, err = unix.SendmsgN(int(fd), message, rights, nil, unix.MSG_NOSIGNAL)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	if werr != nil {
+		return true, werr
+	}
+	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET), err
 }
 
 // launch starts the process that stays. It ends with its socket.
@@ -37,7 +90,7 @@ func (e *Enterer) launch() error {
 		return err
 	}
 	defer unix.Close(ends[1])
-	null, err := unix.Open(os.DevNull, unix.O_RDWR|unix.O_CLOEXEC, 0)
+	null, err := unix.Open(os.DevNull, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return errors.Join(err, unix.Close(ends[0]))
 	}
@@ -45,10 +98,15 @@ func (e *Enterer) launch() error {
 	in := uintptr(null)
 	// The program's own file is the last, or Go might put one of the others in its place; it is closed at once.
 	attr := &syscall.ProcAttr{Env: []string{}, Files: []uintptr{in, in, in, uintptr(ends[1]), uintptr(e.program)}, Dir: "/"}
-	if _, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(e.program), []string{"enter"}, attr); err != nil {
+	_, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(e.program), []string{"enter"}, attr)
+	if err == nil {
+		err = unix.SetNonblock(ends[0], true)
+	}
+	if err != nil {
 		return errors.Join(err, unix.Close(ends[0]))
 	}
-	e.control = ends[0]
+	e.resident = &resident{control: os.NewFile(uintptr(ends[0]), "enter"), repeated: map[uint64]bool{}}
+	go e.listen(e.resident)
 	return nil
 }
 
@@ -84,16 +142,21 @@ func seal(path string) (fd int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	for len(content) > 0 && err == nil {
-		var n int
-		n, err = unix.Write(fd, content)
-		content = content[max(n, 0):]
-	}
-	if err == nil {
-		_, err = unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
-	}
-	if err != nil {
+	if err := fill(fd, content); err != nil {
 		return 0, errors.Join(err, unix.Close(fd))
 	}
 	return fd, nil
+}
+
+// fill writes a memfd's content, and seals it.
+func fill(fd int, content []byte) error {
+	for len(content) > 0 {
+		n, err := unix.Write(fd, content)
+		if err != nil {
+			return err
+		}
+		content = content[n:]
+	}
+	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_WRITE|unix.F_SEAL_GROW|unix.F_SEAL_SHRINK|unix.F_SEAL_SEAL)
+	return err
 }

@@ -60,6 +60,13 @@ func (e *Enterer) requestFor(c *Container, spec []byte) ([]byte, error) {
 	return b, nil
 }
 
+// forgetRequest gives up the request that is kept, of a process that is not to be asked for soon.
+func (c *Container) forgetRequest() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.spec, c.request = "", nil
+}
+
 func (c *Container) encode(p *specs.Process, filter []byte, lastCap int) ([]byte, error) {
 	switch {
 	case p.Terminal, p.SelinuxLabel != "", p.ApparmorProfile != "", p.Scheduler != nil, p.IOPriority != nil, p.ExecCPUAffinity != nil:

@@ -11,6 +11,8 @@
  * has nothing in it but the request, as the process that stays never reads one, and until the exec it is not dumpable. The
  * program file itself is a sealed memfd that nobody can write to.
  *
+ * What is to be done again and again is in repeat.h.
+ *
  * Whatever goes wrong, the process ends, and the shim has runc do it all again: so there is no case here that runc does
  * otherwise, and no message to find words for. A process that can't say that it is ready ends too: nobody waits for it.
  *
@@ -41,8 +43,18 @@ enum { SOCKET = 3, FIRST_PROCESS, CGROUP, GIVEN_MOST };
 #define IDLE_SECONDS 60
 
 #define O_ANY (O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+#define SIGKILL 9
 #define SIGCHLD 17
-#define SA_NOCLDWAIT 2
+#define SIG_BLOCK 0
+#define SIG_SETMASK 2
+#define WNOHANG 1
+#define __WALL 0x40000000
+#define PROT_READ 1
+#define PROT_WRITE 2
+#define MAP_SHARED 1
+#define MAP_PRIVATE 2
+#define MAP_ANONYMOUS 0x20
+#define MADV_DONTFORK 10
 #define X_OK 1
 #define SOL_SOCKET 1
 #define SCM_RIGHTS 1
@@ -92,6 +104,15 @@ static char *args[STRINGS_MAX], *env[STRINGS_MAX + 1];
 static const char *cgroups[64];
 static char path[PATH_MAX], home[PATH_MAX], passwd[PASSWD_MAX];
 static uint8_t all_cpus[1024]; /* no kernel has more than 8192 */
+
+/* Of the process that stays, for those in containers: what it was started with. */
+static struct rlimit64 files;
+static uint64_t old_mask;
+
+/* Of a check that is repeated: its place (see repeat.h), and where its first process makes the second one known. */
+static int own_run = -1;
+static volatile int *seconds;
+#define SECONDS_SIZE 4096
 
 #if defined(__x86_64__)
 __asm__(".text\n.global _start\n_start:\n\txor %ebp,%ebp\n\tand $-16,%rsp\n\tcall enter\n");
@@ -165,7 +186,11 @@ static long tell(char what, uint32_t step, int32_t err)
 		uint32_t what, step;
 		int32_t err;
 	} m = { (uint8_t)what, step, err };
+	uint64_t failure = (uint64_t)step << 16 | (uint32_t)err;
 
+	/* A check's parent hears of its end anyway. */
+	if (own_run >= 0)
+		return what == FAILED ? CALL(write, SOCKET, &failure, sizeof(failure)) : 0;
 	return CALL(sendto, SOCKET, &m, sizeof(m), MSG_NOSIGNAL, 0, 0);
 }
 
@@ -214,10 +239,9 @@ struct parts {
 	char *oom_score, *keyring, *cwd;
 };
 
-static void read_request(struct parts *p)
+static void read_request(struct parts *p, long n)
 {
 	const char *limit = in.bytes + sizeof(in);
-	long n = CALL(read, SOCKET, in.bytes, sizeof(in));
 	char *at = in.bytes + sizeof(in.r);
 	uint32_t i;
 
@@ -263,7 +287,15 @@ static void join(const struct parts *p)
 	CALL(sched_setaffinity, 0, sizeof(all_cpus), all_cpus);
 	must(STEP_NAMESPACES, CALL(setns, FIRST_PROCESS, in.r.namespaces));
 	CALL(close, FIRST_PROCESS);
-	pid = CALL(clone, SIGCHLD, 0, 0, 0, 0);
+	if (own_run < 0) {
+		pid = CALL(clone, SIGCHLD, 0, 0, 0, 0);
+	} else {
+		/* The process that stays is the parent of both. What they share is for the outer one alone. */
+		must(STEP_FORK, CALL(madvise, seconds, SECONDS_SIZE, MADV_DONTFORK));
+		pid = CALL(clone, CLONE_PARENT, 0, 0, 0, 0);
+		if (pid > 0)
+			seconds[own_run] = (int)pid;
+	}
 	must(STEP_FORK, pid);
 	if (pid)
 		end(0);
@@ -442,14 +474,15 @@ static const char *look(const char *name)
 	return NULL;
 }
 
-/* work is the life of the two processes. */
-static void __attribute__((noreturn)) work(void)
+/* work is the life of the two processes, for a request that has been read. */
+static void __attribute__((noreturn)) work(long request_size)
 {
 	struct parts p = { 0 };
 	const char *file;
 	uint32_t i;
 
-	read_request(&p);
+	CALL(rt_sigprocmask, SIG_SETMASK, &old_mask, 0, sizeof(old_mask));
+	read_request(&p, request_size);
 	join(&p);
 
 	must(STEP_CLOSE, CALL(close_range, SOCKET, ~0u, CLOSE_RANGE_CLOEXEC));
@@ -464,6 +497,7 @@ static void __attribute__((noreturn)) work(void)
 		must(STEP_PRIVS, CALL(prctl, PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
 	if (in.r.flags & SET_UMASK)
 		CALL(umask, in.r.umask);
+	must(STEP_LIMITS, CALL(prlimit64, 0, RLIMIT_NOFILE, &files, 0));
 	for (i = 0; i < in.r.limits; i++) {
 		struct rlimit64 l = { p.limits[i].soft, p.limits[i].hard };
 
@@ -487,48 +521,6 @@ struct given {
 	int fd[GIVEN_MOST];
 };
 
-/* take waits for the descriptors of a request. Without any, the shim is gone, or there was nothing to do for long. */
-static int take(struct given *g)
-{
-	struct {
-		int fd;
-		short events, got;
-	} control = { CONTROL, POLLIN, 0 };
-	struct {
-		int64_t seconds, nanoseconds;
-	} idle = { IDLE_SECONDS, 0 };
-	struct {
-		size_t len;
-		int level, type;
-		int fd[GIVEN_MOST];
-	} rights __attribute__((aligned(8)));
-	char byte;
-	struct {
-		void *base;
-		size_t len;
-	} data = { &byte, 1 };
-	struct {
-		void *name;
-		uint32_t name_len;
-		void *data;
-		size_t data_len;
-		void *rights;
-		size_t rights_len;
-		int flags;
-	} message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
-	long n = CALL(ppoll, &control, 1, &idle, 0, 0);
-
-	if (n <= 0 || CALL(recvmsg, CONTROL, &message, MSG_CMSG_CLOEXEC) <= 0)
-		return 0;
-	g->n = 0;
-	if (message.rights_len < offsetof(__typeof__(rights), fd) || rights.level != SOL_SOCKET || rights.type != SCM_RIGHTS)
-		return 1;
-	g->n = (long)((rights.len - offsetof(__typeof__(rights), fd)) / sizeof(int));
-	for (n = 0; n < g->n; n++)
-		g->fd[n] = rights.fd[n];
-	return 1;
-}
-
 /* begin is the first process's beginning: what it was given gets its places, and the rest is closed. */
 static void __attribute__((noreturn)) begin(const struct given *g)
 {
@@ -544,37 +536,79 @@ static void __attribute__((noreturn)) begin(const struct given *g)
 		if (CALL(dup3, high[i], i, 0) < 0)
 			end(255);
 	must(STEP_CLOSE, CALL(close_range, FIRST_PROCESS + 1, ~0u, 0));
-	work();
+	work(CALL(read, SOCKET, in.bytes, sizeof(in)));
+}
+
+/* enter_once makes the two processes of a request that comes with the message. */
+static void enter_once(const struct given *g)
+{
+	struct clone_args how = { .exit_signal = SIGCHLD };
+	long i;
+
+	if (g->n > CGROUP) {
+		how.flags = CLONE_INTO_CGROUP;
+		how.cgroup = (uint64_t)g->fd[CGROUP];
+	}
+	if (g->n > FIRST_PROCESS && CALL(clone3, &how, sizeof(how)) == 0)
+		begin(g);
+	for (i = 0; i < g->n; i++)
+		CALL(close, g->fd[i]);
+}
+
+static void take(void);
+
+#include "repeat.h"
+
+/* take takes a message of the shim's: an order, or the descriptors of a process that is to be made now. */
+static void take(void)
+{
+	struct {
+		size_t len;
+		int level, type;
+		int fd[GIVEN_MOST];
+	} rights __attribute__((aligned(8)));
+	struct order order;
+	struct {
+		void *base;
+		size_t len;
+	} data = { &order, sizeof(order) };
+	struct {
+		void *name;
+		uint32_t name_len;
+		void *data;
+		size_t data_len;
+		void *rights;
+		size_t rights_len;
+		int flags;
+	} message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
+	long n = CALL(recvmsg, CONTROL, &message, MSG_CMSG_CLOEXEC);
+	struct given g = { 0 };
+	int i;
+
+	if (n <= 0)
+		leave_all(); /* the shim is gone */
+	if (message.rights_len >= offsetof(__typeof__(rights), fd) && rights.level == SOL_SOCKET && rights.type == SCM_RIGHTS)
+		g.n = (long)((rights.len - offsetof(__typeof__(rights), fd)) / sizeof(int));
+	for (i = 0; i < g.n; i++)
+		g.fd[i] = rights.fd[i];
+	if (n != sizeof(order))
+		enter_once(&g);
+	else if (order.what == ADD)
+		add(&order, &g);
+	else
+		remove_tag(order.tag);
 }
 
 void __attribute__((noreturn, used)) enter(void)
 {
-	struct {
-		long handler;
-		unsigned long flags;
-		long restorer;
-		uint64_t mask;
-	} collected = { 0, SA_NOCLDWAIT, 0, 0 };
-	struct given g;
+	int signals;
 
 	if (CALL(close_range, CONTROL + 1, ~0u, 0) < 0)
 		end(255);
 	CALL(prctl, PR_SET_NAME, "enter", 0, 0, 0);
-	/* The kernel collects the first processes. Their children, and what they execute, don't have this from here. */
-	if (CALL(rt_sigaction, SIGCHLD, &collected, 0, sizeof(collected.mask)) < 0)
+	signals = prepare();
+	if (signals < 0)
 		end(255);
-	while (take(&g)) {
-		struct clone_args how = { .exit_signal = SIGCHLD };
-		long i;
-
-		if (g.n > CGROUP) {
-			how.flags = CLONE_INTO_CGROUP;
-			how.cgroup = (uint64_t)g.fd[CGROUP];
-		}
-		if (g.n > FIRST_PROCESS && CALL(clone3, &how, sizeof(how)) == 0)
-			begin(&g);
-		for (i = 0; i < g.n; i++)
-			CALL(close, g.fd[i]);
-	}
-	end(0);
+	for (;;)
+		turn(signals);
 }
