@@ -20,6 +20,8 @@ var ordinary = []struct{ message, cause string }{
 	{message: "ttrpc: received message on inactive stream"},
 	// Two builds have unpacked one layer at the same time. BuildKit leaves it to the garbage collector to remove the second.
 	{message: "extraction snapshot removal failed", cause: "calling snapshotter.Remove is forbidden"},
+	// An image could not be unpacked, as its pull says itself, and the collector was quicker than who cleaned up.
+	{message: `failed to cleanup "extract-`, cause: "snapshot extract-"},
 	// A build from a repository says so itself.
 	{message: "git source cannot be enabled: "},
 }

@@ -150,8 +150,12 @@ func (m *Manager) adoptTask(ctx context.Context, t *Task) {
 	if err == nil {
 		return
 	}
-	log.G(ctx).WithError(err).WithField("id", t.key.name).Warn("take over a task")
-	if errdefs.IsNotFound(native(err)) && m.drop(t) {
+	if !errdefs.IsNotFound(native(err)) {
+		log.G(ctx).WithError(err).WithField("id", t.key.name).Warn("take over a task")
+		return
+	}
+	// An engine was killed while it was made.
+	if m.drop(t) {
 		m.clear(ctx, t)
 		m.release(ctx, t.shim)
 	}
