@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"errors"
+	"strings"
+	"syscall"
 
 	"github.com/containerd/errdefs"
 
@@ -21,7 +23,15 @@ func ToAPI(err error) *api.Error {
 	if errors.As(err, &h) {
 		out.HintText = h.Hint()
 	}
+	if out.HintText == "" && isNoSpace(err) {
+		out.HintText = "make room on the disk: berth system df shows what takes it here, berth system prune gives back what is not needed"
+	}
 	return out
+}
+
+// isNoSpace reports a full disk. Of what containerd and BuildKit say about it only the text arrives.
+func isNoSpace(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), syscall.ENOSPC.Error())
 }
 
 func class(err error) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
@@ -66,7 +67,11 @@ func FromStatus(err error) error {
 	case codes.DeadlineExceeded:
 		return context.DeadlineExceeded
 	case codes.Unavailable:
-		return &Error{Class: ClassUnavailable, Message: "the engine went away: " + st.Message(),
+		message := "the engine went away"
+		if !strings.HasSuffix(st.Message(), ": EOF") { // that is all that a connection knows of who was killed
+			message += ": " + st.Message()
+		}
+		return &Error{Class: ClassUnavailable, Message: message,
 			HintText: "see berth engine logs; what runs goes on, and the same command can be given again"}
 	}
 	for class, code := range classCodes {

@@ -100,7 +100,7 @@ func (e *Error) at(info *pb.SourceInfo, ranges []*pb.Range) {
 }
 
 // frames are what BuildKit's messages have around what is of use.
-var frames = regexp.MustCompile(`failed to solve: |rpc error: code = \w+ desc = |failed to load LLB: |dockerfile parse error on line \d+: ` +
+var frames = regexp.MustCompile(`failed to solve: |rpc error: code = \w+ desc = |ResourceExhausted: |failed to load LLB: |dockerfile parse error on line \d+: ` +
 	`|failed to (read|process) "[^"]*": |failed to resolve source metadata for \S+: `)
 
 // missingPath is how BuildKit says that COPY or ADD found nothing.

@@ -46,6 +46,14 @@ type Versions struct {
 	Compose, Containerd, Runc, BuildKit, CNI, Go string // Compose is compose-go, which reads the files
 }
 
+// size is what the programs take when they are unpacked.
+func (m Manifest) size() (bytes int64) {
+	for _, p := range m.Programs {
+		bytes += p.Size
+	}
+	return bytes
+}
+
 // missingError says that this file was built without its programs.
 type missingError struct{}
 

@@ -39,10 +39,32 @@ func unpack(from fs.FS, root string) (Paths, error) {
 		return p, nil
 	}
 	if err := ensure(from, dir, m); err != nil {
-		return Paths{}, fmt.Errorf("unpack berth's programs to %s: %w", dir, err)
+		err = fmt.Errorf("unpack berth's programs to %s: %w", dir, err)
+		if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+			return Paths{}, &noSpaceError{dir, m.size(), err}
+		}
+		return Paths{}, err
 	}
 	return p, nil
 }
+
+// noSpaceError is a disk on which the programs have no room.
+type noSpaceError struct {
+	dir       string
+	needBytes int64
+	cause     error
+}
+
+func (e *noSpaceError) Error() string {
+	return fmt.Sprintf("unpack berth's programs to %s: no space left on the disk", e.dir)
+}
+
+// Hint is the way out.
+func (e *noSpaceError) Hint() string {
+	return fmt.Sprintf("they take %d MB: make room there, or name another folder for the engine's data (--root, BERTH_ROOT)", (e.needBytes+999_999)/1_000_000)
+}
+
+func (e *noSpaceError) Unwrap() error { return e.cause }
 
 // complete goes by names and sizes: contents were checked before the folder got its name.
 func complete(dir string, m Manifest) bool {

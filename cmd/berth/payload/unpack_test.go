@@ -15,6 +15,9 @@ import (
 	"testing/fstest"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/sys/unix"
+
+	"berth/testing/host"
 )
 
 // carrying is an embedded folder with these programs.
@@ -218,5 +221,22 @@ func TestEmbeddedManifestNamesWhatIsThere(t *testing.T) {
 		if !bytes.HasPrefix(packed, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
 			t.Errorf("%s is not a zstd stream", prog.Name)
 		}
+	}
+}
+
+func TestADiskWithoutRoomForThePrograms(t *testing.T) {
+	host.Require(t, host.Root)
+	root := t.TempDir()
+	if err := unix.Mount("tmpfs", root, "tmpfs", 0, "size=64k"); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Unmount(root, 0)
+	_, err := unpack(carrying(t, first()), root)
+	var e *noSpaceError
+	if !errors.As(err, &e) || !strings.HasSuffix(err.Error(), ": no space left on the disk") || !strings.Contains(e.Hint(), "they take 1 MB") {
+		t.Errorf("it was told as %v", err)
+	}
+	if left, err := filepath.Glob(filepath.Join(root, "bin", tempPrefix+"*")); len(left) > 0 || err != nil {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

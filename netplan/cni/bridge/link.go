@@ -167,7 +167,7 @@ func (h *Host) create(s Spec) (netlink.Link, error) {
 	}
 	b := &netlink.Bridge{LinkAttrs: attrs}
 	if err := h.nl.LinkAdd(b); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, fmt.Errorf("make bridge %q: %w", s.Name, err)
+		return nil, fmt.Errorf("make bridge %q: %w", s.Name, ofKind("bridge", err))
 	}
 	if err := h.nl.LinkSetAlias(b, h.mark); err != nil {
 		return nil, fmt.Errorf("mark bridge %q: %w", s.Name, err)

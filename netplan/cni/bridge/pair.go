@@ -146,7 +146,7 @@ func (j *Joiner) pair(e End, mac net.HardwareAddr) (outer string, index int, err
 		return "", 0, fmt.Errorf("join %s to bridge %q: it has all the links it can have (1023): %w", e.Name, e.Bridge, err)
 	}
 	if err != nil {
-		return "", 0, fmt.Errorf("connect %s to bridge %q: %w", e.Name, e.Bridge, err)
+		return "", 0, fmt.Errorf("connect %s to bridge %q: %w", e.Name, e.Bridge, ofKind("veth", err))
 	}
 	return outer, index, nil
 }

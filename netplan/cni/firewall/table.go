@@ -367,7 +367,19 @@ func explain(err error) error {
 	case errors.Is(err, unix.EPERM):
 		return fmt.Errorf("%w (changing nftables needs root with CAP_NET_ADMIN)", err)
 	case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.ENOENT):
-		return fmt.Errorf("%w (this kernel lacks a part of nftables: nft_nat, nft_masq, nft_fib_inet, nft_ct)", err)
+		return &partError{err}
 	}
 	return err
 }
+
+// partError is a part of nftables that the host's kernel doesn't have.
+type partError struct{ cause error }
+
+func (e *partError) Error() string { return "the kernel lacks a part of nftables: " + e.cause.Error() }
+
+// Hint is the way out.
+func (e *partError) Hint() string {
+	return "load its modules: modprobe -a nf_tables nft_nat nft_masq nft_fib_inet nft_ct"
+}
+
+func (e *partError) Unwrap() error { return e.cause }
