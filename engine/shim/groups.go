@@ -30,24 +30,31 @@ func (b bootstrap) Stop(ctx context.Context, id string) (shim.StopStatus, error)
 // removeGroups removes the cgroups of a container that was not created: a runc that is killed before it has written its
 // book, as it is with the engine that waits for it, leaves them. One with a process in it stays.
 func removeGroups(path string) {
-	if !strings.HasPrefix(path, "/") || filepath.Clean(path) == "/" || strings.Contains(path, ":") {
-		return // not a path, or systemd's to remove
-	}
-	groups := []string{filepath.Join(cgroupRoot, path)}
-	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err != nil {
-		entries, err := os.ReadDir(cgroupRoot)
-		if err != nil {
-			return
-		}
-		groups = nil
-		for _, e := range entries {
-			groups = append(groups, filepath.Join(cgroupRoot, e.Name(), path))
-		}
-	}
 	deadline := time.Now().Add(leftPatience)
-	for _, g := range groups {
+	for _, g := range groupFolders(path) {
 		for wait := time.Millisecond; errors.Is(unix.Rmdir(g), unix.EBUSY) && time.Now().Before(deadline); wait *= 2 {
 			time.Sleep(wait)
 		}
 	}
+}
+
+// groupFolders gives the folders in which a cgroup may be that has this path. What is not a path is systemd's, and has none.
+func groupFolders(path string) []string {
+	if !strings.HasPrefix(path, "/") || filepath.Clean(path) == "/" || strings.Contains(path, ":") {
+		return nil
+	}
+	if _, err := os.Stat(filepath.Join(cgroupRoot, "cgroup.controllers")); err == nil {
+		return []string{filepath.Join(cgroupRoot, path)}
+	}
+	entries, err := os.ReadDir(cgroupRoot)
+	if err != nil {
+		return nil
+	}
+	var folders []string
+	for _, e := range entries {
+		if e.IsDir() { // others are further names of the same hierarchies
+			folders = append(folders, filepath.Join(cgroupRoot, e.Name(), path))
+		}
+	}
+	return folders
 }

@@ -67,19 +67,20 @@ type firstProcess struct {
 	fd     int // a pidfd; 0: there is none
 	pidns  bool
 	frozen bool
+	cgroup string // where only cgroups have to be removed after it, and a folder: their path
 }
 
 var errNotOurs = errors.New("this signal is for runc to send")
 
 // open takes a handle on the process; a kernel without such handles leaves signals to runc.
-func (p *firstProcess) open(pid uint32, ownPIDs bool) {
+func (p *firstProcess) open(pid uint32, ownPIDs bool, cgroup string) {
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	if err != nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fd, p.pidns = fd, ownPIDs
+	p.fd, p.pidns, p.cgroup = fd, ownPIDs, cgroup
 }
 
 func (p *firstProcess) signal(sig unix.Signal) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -61,6 +62,7 @@ func (s *streams) instead(c *exec.Cmd) error {
 		if err != nil && !errors.Is(err, creation.ErrOther) {
 			s.log.Info("a container is left to runc", "container", id, "error", err)
 		}
+		t.ordinary = err == nil
 		return err
 	}
 	if command != "start" && command != "delete" {
@@ -123,33 +125,46 @@ func (p *firstProcess) begin(pipe string) error {
 	}
 }
 
-// clear removes what runc made for a container whose processes have all ended.
+// clear removes what runc, or package creation, made for a container whose processes have all ended.
 func (p *firstProcess) clear(dir, id string) error {
-	if !p.allEnded() {
+	ended, cgroup := p.allEnded()
+	if !ended {
 		return errOther
 	}
-	b, err := os.ReadFile(filepath.Join(dir, "state.json"))
-	if err != nil {
-		return err
-	}
-	var st runcState
-	if err := json.Unmarshal(b, &st); err != nil {
-		return err
-	}
-	if st.ID != id || st.RDT != "" || st.Config.Cgroups == nil || st.Config.Cgroups.Systemd {
-		return errOther
-	}
-	for _, hooks := range st.Config.Hooks {
-		if len(hooks) > 0 {
-			return errOther
+	groups := groupFolders(cgroup)
+	if groups == nil {
+		var err error
+		if groups, err = bookedGroups(dir, id); err != nil {
+			return err
 		}
 	}
-	for _, path := range st.CgroupPaths {
+	for _, path := range groups {
 		if err := removeCgroup(path, id); err != nil {
 			return err
 		}
 	}
 	return os.RemoveAll(dir)
+}
+
+// bookedGroups reads in runc's book which cgroups a container has. One with more than cgroups to be cleared away is errOther.
+func bookedGroups(dir, id string) ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil {
+		return nil, err
+	}
+	var st runcState
+	if err := json.Unmarshal(b, &st); err != nil {
+		return nil, err
+	}
+	if st.ID != id || st.RDT != "" || st.Config.Cgroups == nil || st.Config.Cgroups.Systemd {
+		return nil, errOther
+	}
+	for _, hooks := range st.Config.Hooks {
+		if len(hooks) > 0 {
+			return nil, errOther
+		}
+	}
+	return slices.Collect(maps.Values(st.CgroupPaths)), nil
 }
 
 // removeCgroup removes a container's cgroup; one with cgroups of the container's own making in it is an error.
@@ -178,16 +193,16 @@ func (p *firstProcess) dup() (int, error) {
 	return unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-// allEnded says that the process has ended, and with it all others of the container.
-func (p *firstProcess) allEnded() bool {
+// allEnded says that the process has ended, and with it all others of the container, and which cgroups may be removed.
+func (p *firstProcess) allEnded() (ended bool, cgroup string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.fd == 0 || !p.pidns {
-		return false
+		return false, ""
 	}
-	ended := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(ended, 0)
-	return err == nil && n == 1
+	end := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
+	n, err := unix.Poll(end, 0)
+	return err == nil && n == 1, p.cgroup
 }
 
 // done is the exit of a command that was carried out without a process.

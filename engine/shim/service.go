@@ -48,6 +48,7 @@ type taskState struct {
 	stdout, stderr string  // as the engine gave them
 	output         *output // nil: containerd's own
 	first          firstProcess
+	ordinary       bool            // package creation has made it: nothing but cgroups and a folder belongs to it
 	root           string          // where its file system is mounted
 	stop           <-chan struct{} // closed when nobody waits for its creation any more
 	options        *anypb.Any
@@ -112,7 +113,11 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 		removeGroups(spec.Linux.CgroupsPath)
 		return nil, err
 	}
-	t.first.open(resp.Pid, spec.ownPIDs())
+	cgroup := ""
+	if t.ordinary {
+		cgroup = spec.Linux.CgroupsPath
+	}
+	t.first.open(resp.Pid, spec.ownPIDs(), cgroup)
 	if err := t.output.start(); err != nil {
 		s.log.Error("no log is kept", "error", err)
 	}
