@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"berth/engine/container"
 	"berth/engine/shim/zone"
@@ -32,7 +33,7 @@ type Resolver struct {
 }
 
 // zoneWriter writes one project's zone. Who wants it written while that is being done waits for the next time, and shares
-// that with all who come meanwhile: many containers that start at once have it written a few times.
+// that with all who come meanwhile and shortly after: many containers that start or end at once have it written a few times.
 type zoneWriter struct {
 	mu   sync.Mutex
 	busy bool
@@ -151,6 +152,10 @@ func (r *Resolver) write(project string) *writing {
 	return w.next
 }
 
+// zonePause is how long the next time to write a zone is put off, in times of what the last took. In a large project each time
+// takes milliseconds, and if its containers end one after the other, each would have it written once more.
+const zonePause = 4
+
 // writeAll writes a zone until nobody wants it any more.
 func (r *Resolver) writeAll(w *zoneWriter, project string) {
 	for {
@@ -161,8 +166,10 @@ func (r *Resolver) writeAll(w *zoneWriter, project string) {
 		if now == nil {
 			return
 		}
+		began := time.Now()
 		now.err = r.writeZone(w, project)
 		close(now.done)
+		time.Sleep(zonePause * time.Since(began))
 	}
 }
 
