@@ -185,7 +185,7 @@ func TestPlatforms(t *testing.T) {
 	}
 
 	s.Step("what is made under that environment is of that platform")
-	f.With("DOCKER_DEFAULT_PLATFORM="+foreign).Must("create")
+	f.With("DOCKER_DEFAULT_PLATFORM=" + foreign).Must("create")
 	if got := f.Must("images", "--format", "{{.Platform}}").Lines(); !slices.Equal(got, []string{foreign}) {
 		t.Errorf("the container is for %q", got)
 	}
