@@ -172,6 +172,7 @@ func buildEvent(do plan.BuildImage, p build.Progress) *api.BuildEvent {
 
 // BuildPrune gives space of the build cache back.
 func (e *Engine) BuildPrune(ctx context.Context, req *api.BuildPruneRequest) (*api.BuildPruneResponse, error) {
+	defer e.reserve.Use()()
 	ctx, err := e.begin(ctx)
 	if err != nil {
 		return nil, err

@@ -113,6 +113,7 @@ func folderSize(ctx context.Context, dir string) (int64, error) {
 // VolumePrune removes anonymous volumes that no container has. Volumes with a name are never meant: nobody can tell whether
 // what is in them is wanted.
 func (e *Engine) VolumePrune(ctx context.Context, _ *api.Empty) (*api.VolumePruneResponse, error) {
+	defer e.reserve.Use()()
 	ctx, err := e.begin(ctx)
 	if err != nil {
 		return nil, err

@@ -18,6 +18,7 @@ import (
 
 // Down takes a project down. It works from what runs, so that it needs no files.
 func (e *Engine) Down(ctx context.Context, req *api.DownRequest, emit func(api.Event) error) (err error) {
+	defer e.reserve.Use()()
 	ctx, v, err := e.openVerb(ctx, "down", req.ProjectSelector, req.Parallel, req.DryRun, emit)
 	if err != nil {
 		return err

@@ -24,6 +24,7 @@ import (
 	"berth/engine/image"
 	"berth/engine/logs"
 	"berth/engine/observe"
+	"berth/engine/reserve"
 	"berth/engine/restart"
 	"berth/engine/runtime"
 	"berth/engine/spec"
@@ -66,6 +67,7 @@ type Engine struct {
 	restarts   *restart.Loop
 	probes     *health.Monitor
 	logReader  logs.Reader
+	reserve    *reserve.Reserve
 	kept       keptProjects
 	locks      projectLocks
 	started    time.Time
@@ -89,6 +91,7 @@ func Open(ctx context.Context, cfg Config, rt *runtime.Runtime) (*Engine, error)
 	e := &Engine{cfg: cfg, rt: rt, started: time.Now(), ready: make(chan struct{}), events: &event.Bus{}}
 	e.ctx, e.cancel = context.WithCancel(namespaces.WithNamespace(context.WithoutCancel(ctx), runtime.Namespace))
 	e.kept.dir = filepath.Join(cfg.Root, "projects")
+	e.reserve = reserve.Open(filepath.Join(cfg.Root, "reserve"))
 	var err error
 	if e.containers, err = container.Open(e.ctx, container.Config{
 		Client: rt.Client, Snapshotter: rt.Snapshotter, Bundles: rt.Bundles(), Runtime: rt.Shim(), Options: rt.RuncOptions(), Together: rt.Together,

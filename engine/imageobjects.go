@@ -43,6 +43,7 @@ func (e *Engine) ImageHistory(ctx context.Context, req *api.ImageRequest) (*api.
 
 // ImagePrune removes images; one that a container or a project needs stays, whether it runs or not.
 func (e *Engine) ImagePrune(ctx context.Context, req *api.ImagePruneRequest) (*api.ImagePruneResponse, error) {
+	defer e.reserve.Use()()
 	ctx, err := e.begin(ctx)
 	if err != nil {
 		return nil, err

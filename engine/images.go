@@ -81,6 +81,7 @@ func (e *Engine) ImageTag(ctx context.Context, req *api.ImageTagRequest) (*api.E
 
 // ImageRemove removes names, and images that have none left; what a container was made from is kept.
 func (e *Engine) ImageRemove(ctx context.Context, req *api.ImageRemoveRequest) (*api.ImageRemoveResponse, error) {
+	defer e.reserve.Use()()
 	ctx, err := e.begin(ctx)
 	if err != nil {
 		return nil, err

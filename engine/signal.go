@@ -12,6 +12,10 @@ import (
 
 // Signal carries out the verbs on existing containers.
 func (e *Engine) Signal(ctx context.Context, req *api.SignalRequest, emit func(api.Event) error) (err error) {
+	switch req.Verb {
+	case "stop", "kill", "rm": // they have to work on a full disk too
+		defer e.reserve.Use()()
+	}
 	ctx, v, err := e.openVerb(ctx, req.Verb, req.ProjectSelector, req.Parallel, req.DryRun, emit)
 	if err != nil {
 		return err

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"berth/testing/registry"
 	"berth/testing/scenario"
 )
@@ -213,12 +215,42 @@ func TestAFullDisk(t *testing.T) {
 		})
 	}
 
+	s.Step("so is a build")
+	built := s.Folder("built", `services: {web: {build: .}}`, "Dockerfile", "FROM scratch\nCOPY data /\n", "data", string(scenario.Noise(4, 64<<20)))
+	built.Refused([]string{"build"}, "no space left on device", "berth system prune")
+
+	s.Step("what gives room back works though there is none")
+	fill(t, filepath.Join(s.Root, "fill"))
+	s.Must("builder", "prune", "-a", "-f")
+	small.Must("rm", "-s", "-f")
+	small.Must("down")
+	if err := os.Remove(filepath.Join(s.Root, "fill")); err != nil {
+		t.Fatal(err)
+	}
+	small.Must("up", "-d")
+
 	s.Step("what ran runs on, and what has room is still pulled")
 	if got := small.Must("ps", "--format", "{{.State}}").Stdout; got != "running\n" {
 		t.Errorf("the container is %q", got)
 	}
 	small.Must("up", "-d", "--force-recreate", "--pull", "always")
 	small.Must("down", "-t", "1")
+}
+
+// fill makes a file as long as its disk allows.
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 4096); err == nil; {
+		_, err = f.Write(block)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
 }
 
 func write(t *testing.T, path, text string) {
