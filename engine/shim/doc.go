@@ -27,6 +27,9 @@
 // check is one call (see ProbeService), and those of a healthy container are made with no call at all (see Repetition). A seccomp filter is compiled once for all containers of an engine that have the same
 // (see shareFilters).
 //
+// How a shim serves is here too (see serve), as containerd's collects garbage each half a minute for as long as it lives, and looks
+// at nearly all of its program for that. Its other commands are containerd's.
+//
 // There is one connection to the engine: events go over it, and its end is how the loss is noticed. Nothing polls.
 // An engine that was stopped on purpose (the file named by AnnotationStopped is there) is not started; it makes itself
 // known when it is back, by the first call that it makes.

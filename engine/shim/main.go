@@ -2,6 +2,7 @@ package shim
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -13,12 +14,9 @@ import (
 	"github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2/task"
 	"github.com/containerd/containerd/v2/pkg/shim"
 	"github.com/containerd/containerd/v2/pkg/shutdown"
-	"github.com/containerd/containerd/v2/plugins"
 	"github.com/containerd/containerd/v2/version"
 	runc "github.com/containerd/go-runc"
 	containerdlog "github.com/containerd/log"
-	"github.com/containerd/plugin"
-	"github.com/containerd/plugin/registry"
 
 	"berth/engine/memory"
 	"berth/engine/shim/creation"
@@ -53,13 +51,15 @@ const (
 // Main runs the shim as containerd's runtime v2 wants it run; berth's own (engine/runtime/tasks) starts it without "start",
 // with the socket as descriptor 3.
 func Main() {
-	registry.Register(&plugin.Registration{
-		Type:     plugins.TTRPCPlugin,
-		ID:       "task",
-		Requires: []plugin.Type{plugins.InternalPlugin},
-		InitFn:   initService,
-	})
-	shim.RunShim(context.Background(), bootstrap{manager.NewShimManager(RuntimeName)})
+	s, ok := readServing(os.Args[1:])
+	if !ok {
+		shim.RunShim(context.Background(), bootstrap{manager.NewShimManager(RuntimeName)})
+		return
+	}
+	if err := serve(s); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", RuntimeName, err)
+		os.Exit(1)
+	}
 }
 
 // bootstrap is containerd's way of starting shims, but for what it tells of itself.
@@ -80,13 +80,8 @@ func ownRunc() string {
 	return filepath.Join(filepath.Dir(self), "runc")
 }
 
-// initService puts the parts together once the process that serves has been started.
-func initService(ic *plugin.InitContext) (any, error) {
-	i, err := ic.GetByID(plugins.InternalPlugin, "shutdown")
-	if err != nil {
-		return nil, err
-	}
-	end := i.(shutdown.Service)
+// newService puts the parts together once the process that serves has been started. Events go to the socket events.
+func newService(ctx context.Context, events string, end shutdown.Service) (_ *service, err error) {
 	out := openLog()
 	containerdlog.L.Logger.SetOutput(out)
 	log := slog.New(slog.NewTextHandler(out, nil))
@@ -105,8 +100,8 @@ func initService(ic *plugin.InitContext) (any, error) {
 	s.streams.enterer = newEnterer(s.repeats.came)
 	s.repeats.enterer = s.streams.enterer
 	s.door = openDoor(listenerFD)
-	s.link = newLink(ic.Context, log, ic.Properties[plugins.PropertyTTRPCAddress], s.drain)
-	if s.TTRPCTaskService, err = task.NewTaskService(ic.Context, s.link, end); err != nil {
+	s.link = newLink(ctx, log, events, s.drain)
+	if s.TTRPCTaskService, err = task.NewTaskService(ctx, s.link, end); err != nil {
 		return nil, err
 	}
 	// The task service has just made containerd's reaper the one that starts runc; ours stands before it.
