@@ -21,19 +21,27 @@ type Releaser struct {
 	known   bool
 	program []span
 	before  uint64 // allocated when garbage was last collected
+	again   bool   // what Go's pools of buffers held then goes with the next collection
 }
 
 // span is a part of the address space.
 type span struct{ start, end uintptr }
 
-// Release collects garbage and returns it, and drops the program's mapped pages. What can't be done is left: nothing depends
-// on it.
+// Release collects garbage and returns it, and drops the program's mapped pages. The call after one that has found garbage collects
+// once more. What can't be done is left: nothing depends on it.
 func (r *Releaser) Release() {
+	if !r.known {
+		r.known = true
+		r.program = findProgram() // first, as it makes garbage
+	}
 	m := []metrics.Sample{{Name: allocated}}
 	metrics.Read(m)
-	if m[0].Value.Kind() == metrics.KindUint64 && m[0].Value.Uint64()-r.before > allocsFew {
-		r.before = m[0].Value.Uint64()
-		debug.FreeOSMemory()
+	if m[0].Value.Kind() == metrics.KindUint64 {
+		much := m[0].Value.Uint64()-r.before > allocsFew
+		if much || r.again {
+			r.before, r.again = m[0].Value.Uint64(), much
+			debug.FreeOSMemory()
+		}
 	}
 	r.dropProgram()
 }
@@ -41,10 +49,6 @@ func (r *Releaser) Release() {
 // dropProgram takes the program's pages that can't be written out of the address space. They stay in the page cache, and are
 // mapped again where they are used.
 func (r *Releaser) dropProgram() {
-	if !r.known {
-		r.known = true
-		r.program = findProgram()
-	}
 	for _, s := range r.program {
 		_, _, _ = unix.Syscall(unix.SYS_MADVISE, s.start, s.end-s.start, unix.MADV_DONTNEED)
 	}

@@ -49,6 +49,22 @@ func TestGarbageGoesBackToTheHost(t *testing.T) {
 	}
 }
 
+func TestBuffersInPoolsGoBackToTheHost(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))
+	var r Releaser
+	r.Release()
+	r.Release()
+	before := heap()
+	var pool sync.Pool
+	pool.Put(filled(64 << 20))
+	r.Release()
+	r.Release()
+	if kept := heap() - before; kept > 8<<20 {
+		t.Errorf("of 64 MiB in a pool %d bytes are still there", kept)
+	}
+	runtime.KeepAlive(&pool)
+}
+
 // heap is how much memory of the host the heap has. The race detector's own is not in it.
 func heap() int {
 	var m runtime.MemStats
@@ -57,12 +73,15 @@ func heap() int {
 }
 
 //go:noinline
-func fill(n int) {
+func fill(n int) { runtime.KeepAlive(filled(n)) }
+
+//go:noinline
+func filled(n int) *[]byte {
 	b := make([]byte, n)
 	for i := 0; i < n; i += 4096 {
 		b[i] = 1
 	}
-	runtime.KeepAlive(b)
+	return &b
 }
 
 func TestTheProgramIsNoLongerMapped(t *testing.T) {
