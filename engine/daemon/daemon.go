@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -99,9 +100,10 @@ func Run(ctx context.Context, cfg Config, open Open, describe func(error) *api.E
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	asked := make(chan struct{})
-	keeper := memory.NewKeeper(new(memory.Releaser).Release, quiet, quieter)
+	d := &daemon{cfg: cfg, open: open, log: log, stop: sync.OnceFunc(func() { close(asked) })}
+	keeper := memory.NewKeeper(d.release, quiet, quieter)
 	defer keeper.Close()
-	d := &daemon{cfg: cfg, open: open, log: log, work: keeper.Note, stop: sync.OnceFunc(func() { close(asked) })}
+	d.work = keeper.Note
 	if err := d.start(ctx); err != nil {
 		return err
 	}
@@ -138,6 +140,8 @@ type daemon struct {
 	engine Engine
 	stop   func()
 	work   func()
+	memory memory.Releaser
+	serves atomic.Bool // rt is there
 }
 
 func (d *daemon) start(ctx context.Context) error {
@@ -158,7 +162,16 @@ func (d *daemon) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.serves.Store(true)
 	return d.rt.Serve(ctx)
+}
+
+// release gives back what calls have left in memory, and the program last: what runs after it is mapped again.
+func (d *daemon) release() {
+	if d.serves.Load() {
+		d.rt.UnmapBooks()
+	}
+	d.memory.Release()
 }
 
 // watchIdle ends an engine that nobody needs.

@@ -7,6 +7,7 @@ import (
 	"github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/metadata/boltutil"
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/sys/unix"
 )
 
 // books has changes of containerd's database that are wanted at the same time made in one transaction: each waits for the disk
@@ -17,6 +18,15 @@ type books struct {
 	mu     sync.Mutex
 	busy   bool
 	queued []*change
+}
+
+// unmap takes the database's pages out of the address space; they stay in the host's page cache. In a transaction the database
+// stays where it is mapped.
+func (b *books) unmap() {
+	_ = b.db.View(func(tx *bolt.Tx) error {
+		_, _, _ = unix.Syscall(unix.SYS_MADVISE, tx.DB().Info().Data, uintptr(tx.Size()), unix.MADV_DONTNEED)
+		return nil
+	})
 }
 
 // change is what one caller wants.

@@ -243,6 +243,9 @@ func (r *Runtime) Probe(ctx context.Context, id string, process *anypb.Any) (sta
 	return r.tasks.Probe(ctx, id, process)
 }
 
+// UnmapBooks gives back what reading containerd's database has put into the engine's memory; what is read again comes back by itself.
+func (r *Runtime) UnmapBooks() { r.books.unmap() }
+
 // Bundles is the folder below which each task of this runtime has its bundle.
 func (r *Runtime) Bundles() string {
 	return filepath.Join(r.cfg.State, "io.containerd.runtime.v2.task", Namespace)
