@@ -50,9 +50,11 @@
 //   - The shim's own process never enters anything. What it is told is that a process is ready, and whose word that is, which
 //     the kernel says. A container that stops the process on its way in, or kills it, makes the start fail after a while;
 //     if it goes on then, it finds nobody to tell, and ends.
-//   - A seccomp filter is the one that runc has made for a process of a container with the same profile, byte for byte
-//     as libseccomp compiled it (see engine/shim/seccompcache), with the same answer in front for calls that are newer than
-//     the profile (see filter.go). Without one, runc does it, and leaves the filter for the next time.
+//   - A seccomp filter says of every call what the one says that runc has made for a process of a container with the same
+//     profile, as libseccomp compiled it (see engine/shim/seccompcache), with the same answer in front for calls that are newer than
+//     the profile (see filter.go). It is in fewer instructions (see compact.go), because setting it was the most expensive step of
+//     all; a filter with anything in it that libseccomp has not been seen to make stays as it is. Without one, runc
+//     does it, and leaves the filter for the next time.
 //
 // Left to runc: terminals, user and time namespaces, AppArmor and SELinux, schedulers, priorities, personalities, memory
 // policies, Intel RDT, notified filters, and capabilities that nobody knows.

@@ -83,7 +83,6 @@ func readRecord(text []byte) ([]byte, error) {
 	if err := binary.Read(bytes.NewReader(text), binary.NativeEndian, &r); err != nil {
 		return nil, err
 	}
-	const instruction = 8
 	if r.State == 0 {
 		return nil, ErrUnknownFilter
 	}
@@ -98,7 +97,24 @@ func readRecord(text []byte) ([]byte, error) {
 	if len(filter)/instruction > unix.BPF_MAXINSNS {
 		return nil, ErrOther
 	}
-	return filter, nil
+	return shorter(filter), nil
+}
+
+// shorter gives the same filter in fewer instructions where that is known how to do.
+func shorter(filter []byte) []byte {
+	code := make([]unix.SockFilter, len(filter)/instruction)
+	if _, err := binary.Decode(filter, binary.NativeEndian, code); err != nil {
+		return filter
+	}
+	code, err := compact(code)
+	if err != nil {
+		return filter
+	}
+	out, err := binary.Append(nil, binary.NativeEndian, code)
+	if err != nil {
+		return filter
+	}
+	return out
 }
 
 // checksum is cache.c's.
