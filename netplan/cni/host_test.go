@@ -95,6 +95,9 @@ func newWorld(t testing.TB) *world {
 		w.up("eth0", "192.0.2.20/24", "2001:db8::20/64")
 		return nil
 	}))
+	// Being asked for its state, the kernel has it send from now on; by itself it would within a second.
+	_, err = netlink.LinkByName("lan0")
+	w.must(err)
 	return w
 }
 

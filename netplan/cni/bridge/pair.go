@@ -169,6 +169,12 @@ func (j *Joiner) tryPair(e End, mac net.HardwareAddr, bridge int) (outer string,
 		r.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(e.MTU))))
 		inner.AddRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(e.MTU)))
 	}
+	// A pair that is not told how many queues to have gets as many as the kernel may have processors, and uses one of them; to give
+	// up the others the kernel waits twice for whoever might look at them.
+	for _, kind := range []int{unix.IFLA_NUM_TX_QUEUES, unix.IFLA_NUM_RX_QUEUES} {
+		r.AddData(nl.NewRtAttr(kind, nl.Uint32Attr(1)))
+		inner.AddRtAttr(kind, nl.Uint32Attr(1))
+	}
 	r.AddData(info)
 	// It comes up last: of what becomes of a link that is up, all of the kernel hears, and IPv6 walks through its routes.
 	err = j.host.batch.ask(func(link []byte) { index = peer(link) }, r, look(0, outer), addressless(outer), hairpin(outer), up(0, outer))
