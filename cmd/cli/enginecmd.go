@@ -143,7 +143,7 @@ func runEngineStatus(ctx context.Context, format string, p Paths, e Engine, u *u
 	}
 	for _, l := range [][2]string{
 		{"Process", strconv.Itoa(v.Pid)},
-		{"Version", v.Engine},
+		{"Version", v.Engine + otherVersion(v.Engine)},
 		{"Up", ui.HumanDuration(u.Now().Sub(v.Started)) + ", started " + started},
 		{"Containers", fmt.Sprintf("%d, %d running", v.Containers, v.Running)},
 		{"Data", v.Root},
@@ -160,15 +160,27 @@ func runEngineStatus(ctx context.Context, format string, p Paths, e Engine, u *u
 	return nil
 }
 
+// otherVersion tells that an engine is not the one that this program carries, and how to change that.
+func otherVersion(engine string) string {
+	if engine == api.Version {
+		return ""
+	}
+	return fmt.Sprintf("; this berth is %s: after berth engine stop, the next command starts its engine, and containers go on", api.Version)
+}
+
 func newEngineRunCommand(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "run",
+	var debug bool
+	cmd := &cobra.Command{
+		Use:   "run [OPTIONS]",
 		Short: "Run the engine in the foreground, for a service manager",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			argv, err := a.host.Daemon(a.flags.paths, false)
 			if err != nil {
 				return err
+			}
+			if debug {
+				argv = append(argv, "--debug")
 			}
 			// The engine takes this process's place, so that signals and the exit code are its own.
 			if err := syscall.Exec(argv[0], argv, a.host.Environ); err != nil {
@@ -177,6 +189,8 @@ func newEngineRunCommand(a *app) *cobra.Command {
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&debug, "debug", false, "write to the log what only helps to find a fault, too")
+	return cmd
 }
 
 func newEngineLogsCommand(a *app) *cobra.Command {

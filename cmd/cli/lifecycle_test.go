@@ -211,7 +211,7 @@ func TestTheEngineIsStoppedAndLookedAt(t *testing.T) {
 	}
 	s.engine.version = &api.VersionResponse{Engine: "v1", Pid: 42, Containers: 3, Running: 2, Started: now.Add(-2 * time.Hour), Root: "/r", State: "/s", Snapshotter: "overlayfs", Cgroup: "v2"}
 	r := s.run("--root", "/r", "--state", "/s", "engine", "status")
-	for _, text := range []string{"Process:     42\n", "Up:          2 hours, started by hand\n", "Containers:  3, 2 running\n", "Socket:      /s/engine.sock\n", "Log:         /r/engine.log\n"} {
+	for _, text := range []string{"Process:     42\n", "Version:     v1; this berth is dev: after berth engine stop, the next command starts its engine, and containers go on\n", "Up:          2 hours, started by hand\n", "Containers:  3, 2 running\n", "Socket:      /s/engine.sock\n", "Log:         /r/engine.log\n"} {
 		if r.code != 0 || !strings.Contains(r.out.String(), text) {
 			t.Errorf("%q is missing in %q", text, r.out)
 		}

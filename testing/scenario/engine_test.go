@@ -85,7 +85,7 @@ func TestStoppedEngineLeavesContainersRunning(t *testing.T) {
 func TestEngineInTheForeground(t *testing.T) {
 	s := scenario.New(t)
 	f := s.Folder("front", `services: {web: {image: probe}}`)
-	run := f.Start("engine", "run")
+	run := f.Start("engine", "run", "--debug")
 	s.Eventually("the engine answers", func() error {
 		if r := s.Berth("engine", "status"); r.Code != 0 || !strings.Contains(r.Stdout, "running") {
 			return errString(r.String())
@@ -95,8 +95,12 @@ func TestEngineInTheForeground(t *testing.T) {
 	f.Must("up", "-d")
 	f.Must("down")
 	run.Signal(syscall.SIGTERM)
-	if r := run.Wait(); r.Code != 0 {
+	r := run.Wait()
+	if r.Code != 0 {
 		t.Errorf("SIGTERM ends it well: %s", r)
+	}
+	if !strings.Contains(r.Stderr, `msg="loading plugin"`) {
+		t.Errorf("with --debug its log has only: %s", r.Stderr)
 	}
 }
 
