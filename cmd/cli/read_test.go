@@ -419,6 +419,9 @@ func TestWhatIsNoCommandOrFlagHasAWayOut(t *testing.T) {
 	expect(t, s.run("help", "nosuch"), 1, "", "error: \"nosuch\" is not a command\nhint:  see berth --help\n")
 	expect(t, s.run("up", "-f", "x.yaml"), 1, "", "error: unknown shorthand flag: 'f' in -f\nhint:  --file stands before the verb: berth --file ... up\n")
 	expect(t, s.run("ps", "--nosuch"), 1, "", "error: unknown flag: --nosuch\nhint:  see berth ps --help\n")
+	expect(t, s.run("ps", "--serivces"), 1, "", "error: unknown flag: --serivces\nhint:  did you mean --services?\n")
+	expect(t, s.run("donw"), 1, "", "error: \"donw\" is not a command\nhint:  did you mean down?\n")
+	expect(t, s.run("watch"), 1, "", "error: berth has no command \"watch\" yet\nhint:  berth up -d --build builds what has changed, and replaces its containers\n")
 	expect(t, s.run("-p", "Bad Name", "ps"), 1, "", "error: invalid project name \"Bad Name\": it must consist of lower case letters, digits, \"-\" and \"_\", and start with a letter or digit\nhint:  \"badname\" would do\n")
 	if r := s.run("help", "engine", "stop"); r.code != 0 || !strings.Contains(r.out.String(), "\n  berth engine stop [OPTIONS]\n") {
 		t.Errorf("help of a command in a command: %d %q %q", r.code, r.out, r.err)

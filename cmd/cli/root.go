@@ -12,6 +12,7 @@ import (
 
 	"berth/cmd/ui"
 	"berth/engine/api"
+	"berth/project/tree"
 )
 
 // globals are the flags in front of the verb, with the environment behind them.
@@ -117,6 +118,15 @@ func wayOutOfFlag(cmd *cobra.Command, err error) string {
 		if flag != nil {
 			return fmt.Sprintf("--%s stands before the verb: %s --%s ... %s", flag.Name, cmd.Root().Name(), flag.Name, cmd.Name())
 		}
+		var names []string
+		cmd.Flags().VisitAll(func(f *pflag.Flag) {
+			if !f.Hidden {
+				names = append(names, f.Name)
+			}
+		})
+		if near := tree.Nearest(name, names); near != "" && len(name) > 1 {
+			return fmt.Sprintf("did you mean --%s?", near)
+		}
 	}
 	return "see " + cmd.CommandPath() + " --help"
 }
@@ -149,11 +159,32 @@ func newHelpCommand() *cobra.Command {
 	}
 }
 
+// notYet are the commands of docker compose that are not there, and what does for them.
+func notYet(name string) (way string) {
+	switch name {
+	case "cp":
+		return "send the files through exec: berth exec -T SERVICE cat FILE > FILE, or tar for a folder"
+	case "stats":
+		return "berth top lists the processes of containers"
+	case "watch":
+		return "berth up -d --build builds what has changed, and replaces its containers"
+	}
+	return ""
+}
+
 func unknownCommand(cmd *cobra.Command, name string) error {
+	if way := notYet(name); way != "" && !cmd.HasParent() {
+		return &ui.Problem{Text: fmt.Sprintf("berth has no command %q yet", name), Way: way}
+	}
 	way := "see " + cmd.CommandPath() + " --help"
-	cmd.SuggestionsMinimumDistance = 2
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		way = "did you mean " + strings.Join(near, " or ") + "?"
+	var names []string
+	for _, c := range cmd.Commands() {
+		if c.IsAvailableCommand() {
+			names = append(names, c.Name())
+		}
+	}
+	if near := tree.Nearest(name, names); near != "" {
+		way = "did you mean " + near + "?"
 	}
 	return &ui.Problem{Text: fmt.Sprintf("%q is not a command", name), Way: way}
 }
