@@ -168,6 +168,10 @@ func notYet(name string) (way string) {
 		return "berth top lists the processes of containers"
 	case "watch":
 		return "berth up -d --build builds what has changed, and replaces its containers"
+	case "publish":
+		return "berth push sends the images to their registries"
+	case "bridge":
+		return "berth config shows the file with all that it comes to, for other tools to read"
 	}
 	return ""
 }
