@@ -5,6 +5,10 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"github.com/containerd/errdefs"
+	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/ttrpc"
 )
 
 // StartError says why a container's process could not be started, in words of the file rather than the runtime's.
@@ -60,4 +64,21 @@ func startError(c *Container, err error) error {
 		}
 	}
 	return &StartError{Container: c.Name, Reason: strings.TrimSuffix(msg, ": unknown"), Code: 128, Err: err}
+}
+
+func ignoreNotFound(err error) error {
+	if err = errgrpc.ToNative(err); errdefs.IsNotFound(err) {
+		return nil
+	}
+	return err
+}
+
+// ignoreGone: a signal to a process that has just ended is no error. While its task is being deleted, the
+// connection to its shim is closed.
+func ignoreGone(err error) error {
+	if errdefs.IsNotFound(err) || errdefs.IsFailedPrecondition(err) || errdefs.IsUnavailable(err) ||
+		err != nil && strings.Contains(err.Error(), ttrpc.ErrClosed.Error()) {
+		return nil
+	}
+	return err
 }
