@@ -138,7 +138,7 @@ func (d *Driver) visit(a Attachment, addrs []netplan.Address) (created bool, err
 func (d *Driver) connect(a Attachment, addrs []netplan.Address, created bool) error {
 	early, late := bySettled(a)
 	foreign := d.hasForeign(a)
-	if err := prepare(early, addrs, foreign); err != nil {
+	if err := d.prepare(early, addrs, foreign); err != nil {
 		return err
 	}
 	if len(a.Endpoints) > 0 {
@@ -164,7 +164,7 @@ func (d *Driver) connect(a Attachment, addrs []netplan.Address, created bool) er
 	if foreign {
 		return nil
 	}
-	return setAll(late)
+	return d.settings.setAll(late)
 }
 
 // end is the container's side of an endpoint's link.
@@ -217,7 +217,7 @@ func (d *Driver) connectForeign(ctx context.Context, a Attachment, addrs []netpl
 	if len(late) == 0 {
 		return nil
 	}
-	return netns.Do(a.Netns, func() error { return setAll(late) })
+	return netns.Do(a.Netns, func() error { return d.settings.setAll(late) })
 }
 
 // bySettled parts the settings in those of the namespace and those of its links, which have to be there first.
@@ -238,9 +238,9 @@ func bySettled(a Attachment) (early, late map[string]string) {
 // announce has links tell their neighbours of their addresses: a container that comes back with its address says so.
 const announce = "net.ipv4.conf.default.arp_notify"
 
-// prepare sets up the namespace that the thread is in, before it has links. Each setting costs more, the more namespaces there
-// are, so none is made that a link can have for itself.
-func prepare(sysctls map[string]string, addrs []netplan.Address, foreign bool) error {
+// prepare sets up the namespace that the thread is in, before it has links. A setting costs more than a link's own, so none is
+// made that a link can have for itself.
+func (d *Driver) prepare(sysctls map[string]string, addrs []netplan.Address, foreign bool) error {
 	values := map[string]string{
 		// Images that run as a user bind port 80; Docker sets this as well.
 		"net.ipv4.ip_unprivileged_port_start": "0",
@@ -261,11 +261,11 @@ func prepare(sysctls map[string]string, addrs []netplan.Address, foreign bool) e
 		delete(values, k)
 	}
 	for k, v := range values {
-		if err := set(k, v); err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
+		if err := d.settings.set(k, v); err != nil && !errors.Is(err, fs.ErrNotExist) { // a kernel without IPv6
 			return err
 		}
 	}
-	if err := setAll(sysctls); err != nil {
+	if err := d.settings.setAll(sysctls); err != nil {
 		return err
 	}
 	return loopbackUp()
@@ -285,26 +285,6 @@ func loopbackUp() (err error) {
 	ifr.SetUint16(unix.IFF_UP)
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, ifr); err != nil {
 		return fmt.Errorf("bring up lo: %w", err)
-	}
-	return nil
-}
-
-func setAll(sysctls map[string]string) error {
-	for k, v := range sysctls {
-		if !strings.HasPrefix(k, "net.") {
-			return fmt.Errorf("set sysctl %q: it is none of the network's: %w", k, errdefs.ErrInvalidArgument)
-		}
-		if err := set(k, v); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func set(key, value string) error {
-	path := filepath.Join("/proc/sys", strings.ReplaceAll(key, ".", "/"))
-	if err := os.WriteFile(path, []byte(value), 0); err != nil {
-		return fmt.Errorf("set sysctl %q to %q: %w", key, value, err)
 	}
 	return nil
 }

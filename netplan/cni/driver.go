@@ -48,7 +48,8 @@ type Driver struct {
 	cni   *libcni.CNIConfig
 
 	// visits bounds how many threads are in containers' namespaces at a time.
-	visits chan struct{}
+	visits   chan struct{}
+	settings settings
 
 	// stop ends the watch over rules.
 	stop func()
@@ -135,6 +136,7 @@ func (d *Driver) Close() error {
 	if d.host != nil {
 		d.host.Close()
 	}
+	d.settings.close()
 	return err
 }
 
