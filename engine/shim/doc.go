@@ -30,6 +30,9 @@
 // How a shim serves is here too (see serve), as containerd's collects garbage each half a minute for as long as it lives, and looks
 // at nearly all of its program for that. Its other commands are containerd's.
 //
+// An engine starts a shim before there is a container for it, and the shim uses the time: what the first container would have to
+// wait for, because a program finds it out when it first needs it, is found out ahead (see warm).
+//
 // There is one connection to the engine: events go over it, and its end is how the loss is noticed. Nothing polls.
 // An engine that was stopped on purpose (the file named by AnnotationStopped is there) is not started; it makes itself
 // known when it is back, by the first call that it makes.

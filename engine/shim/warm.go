@@ -42,7 +42,7 @@ func warm() {
 	_ = json.Unmarshal([]byte("{}"), &bundleSpec{})
 	_ = json.Unmarshal([]byte("{}"), &specs.LinuxSeccomp{})
 	_, _ = json.Marshal(&configs.Config{Seccomp: &configs.Seccomp{}})
-	_, _ = cgroups.FindCgroupMountpoint("", "devices")
+	_, _ = cgroups.GetCgroupMounts(false)
 	// Go makes a child to find out whether the kernel has handles of processes.
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Release()
