@@ -159,7 +159,11 @@ func fromVolume(p *project.Project, svc types.ServiceConfig, v types.ServiceVolu
 func cleanTarget(key, target string) (string, error) {
 	clean := path.Clean(target)
 	if !path.IsAbs(clean) {
-		return "", &Error{Key: key, Text: fmt.Sprintf("target %q is not an absolute path", target), Help: "begin it with /"}
+		help := "begin it with /"
+		if len(target) > 1 && target[1] == ':' {
+			help = `a single letter before ":" is a drive of Windows in compose files: give the volume a longer name, or write source and target on lines of their own`
+		}
+		return "", &Error{Key: key, Text: fmt.Sprintf("target %q is not an absolute path", target), Help: help}
 	}
 	if clean == "/" {
 		return "", &Error{Key: key, Text: "target is /, the root of the container", Help: "mount into a folder below /"}

@@ -190,6 +190,7 @@ func TestMountsRefuses(t *testing.T) {
 		"a volume and a tmpfs at one place": {`tmpfs: /data/
     volumes: ["./d:/data"]`, "", `services.web.tmpfs: two mounts at "/data": bind and tmpfs`},
 		"a target that is not absolute":          {`volumes: ["./d:data"]`, "", `target "data" is not an absolute path`},
+		"a volume with a name of one letter":     {`volumes: ["d:/data"]`, "volumes: {d: {}}", `target "d:/data" is not an absolute path`},
 		"the root":                               {`volumes: ["./d:/a/.."]`, "", "target is /"},
 		"an unknown type":                        {`volumes: [{type: cluster, source: x, target: /x}]`, "", `type "cluster" at "/x" is not supported`},
 		"recursive readonly on a writable bind":  {`volumes: [{type: bind, source: x, target: /x, bind: {recursive: readonly}}]`, "", "bind.recursive: readonly"},

@@ -4,6 +4,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"berth/engine"
+	"berth/engine/api"
 	"berth/engine/daemon"
 	"berth/engine/runtime"
 )
@@ -42,6 +44,10 @@ func main() {
 	}
 	cfg.Command = append([]string{self}, os.Args[1:]...)
 	if err := daemon.Run(context.Background(), cfg, open, engine.ToAPI); err != nil {
+		var refused *api.Error
+		if *logPath != "" && errors.As(err, &refused) && refused.Class == api.ClassAlreadyExists {
+			os.Exit(1) // several shims miss a killed engine at the same time; the log is the one's that was quicker
+		}
 		exit(err)
 	}
 }
