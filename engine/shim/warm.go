@@ -23,6 +23,11 @@ import (
 // collect is how far the heap may grow before it is collected, in percent of what is in use. It is what containerd's shims have.
 const collect = 40
 
+// collectAtFirst is how far it may grow until there is a container: to 16 MiB, as Go takes it to be 4 MiB at least. Not at all would be
+// no good: a collection that is asked for meanwhile would take the heap for one that will be huge, and prepare for it with huge
+// pages, of which one is in memory then: 2 MiB.
+const collectAtFirst = 400
+
 // warm does ahead what the first container would wait for, while the engine makes its network: finding out how the types of messages
 // and of JSON are laid out, where the host's cgroups are, what its kernel has. All of it is needed, and kept, in any case.
 func warm() {
@@ -52,6 +57,6 @@ func warm() {
 // laterCollect puts the first collections off until the function that comes back is called for the first time. The heap of
 // a shim that starts grows from nothing, which has it collected for some 3 ms of processor time although there is hardly any garbage.
 func laterCollect() (now func()) {
-	debug.SetGCPercent(-1)
+	debug.SetGCPercent(collectAtFirst)
 	return sync.OnceFunc(func() { debug.SetGCPercent(collect) })
 }
