@@ -14,11 +14,11 @@ RUNCTAGS := seccomp netgo osusergo urfave_cli_no_docs
 # What stands in front of libseccomp there, so that a filter is compiled once; the functions that it wraps.
 FILTERS  := engine/shim/seccompcache/cache.c
 WRAPPED  := init reset release merge arch_add arch_remove attr_set syscall_priority rule_add_array rule_add_exact_array load export_pfc export_bpf attr_get syscall_resolve_name_arch
-RUNCLINK := -static $(CURDIR)/$(PARTS)/filters.o $(WRAPPED:%=-Wl,--wrap=seccomp_%)
+RUNCLINK := -static $(abspath $(PARTS))/filters.o $(WRAPPED:%=-Wl,--wrap=seccomp_%)
 # What is process 1 of containers with init: true; static, as it runs in any file system.
 INIT     := engine/shim/init/init.c
-# What enters containers: no library, no start-up code.
-ENTER    := engine/shim/enter/program/enter.c
+# What is first in containers and enters them: no library, no start-up code.
+ENTER    := $(wildcard engine/shim/enter/program/*.c)
 ENTERCC  := gcc -O2 -Wall -Wextra -Werror -static -nostdlib -ffreestanding -fno-stack-protector -fno-asynchronous-unwind-tables -s -Wl,--build-id=none
 LINT     := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 LINTBIN  := bin/tools/golangci-lint-$(lastword $(subst @, ,$(LINT)))
@@ -39,13 +39,20 @@ build: ## Build bin/berth, the one file
 	@mkdir -p $(PARTS)
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(PARTS)/berthd ./cmd/berthd
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o $(PARTS)/berth-shim ./cmd/berth-shim
-	gcc -O2 -Wall -Wextra -Werror -c -o $(PARTS)/filters.o $(FILTERS)
-	CGO_ENABLED=1 $(GOBUILD) -tags '$(RUNCTAGS)' -ldflags '-s -w -extldflags "$(RUNCLINK)"' -o $(PARTS)/runc github.com/opencontainers/runc
+	@$(MAKE) --no-print-directory $(PARTS)/runc $(PARTS)/enter
 	gcc -O2 -Wall -Wextra -Werror -static -s -o $(PARTS)/berth-init $(INIT)
-	$(ENTERCC) -o $(PARTS)/enter $(ENTER)
 	$(GO) run ./cmd/berth/payload/pack -out $(PAYLOAD) $(PARTS)/berthd $(PARTS)/berth-shim $(PARTS)/berth-init $(PARTS)/runc $(PARTS)/enter
 	$(GOBUILD) -ldflags '$(LDFLAGS)' -o bin/berth ./cmd/berth
 	@ls -l bin/berth | awk '{ printf "built bin/berth, %.0f MB: the only file to copy to another host\n", $$5 / 1e6 }'
+
+# These two are what tests of single packages need, which name a folder of their own.
+.PHONY: $(PARTS)/runc $(PARTS)/enter
+$(PARTS)/runc:
+	gcc -O2 -Wall -Wextra -Werror -c -o $(PARTS)/filters.o $(FILTERS)
+	CGO_ENABLED=1 $(GOBUILD) -tags '$(RUNCTAGS)' -ldflags '-s -w -extldflags "$(RUNCLINK)"' -o $@ github.com/opencontainers/runc
+
+$(PARTS)/enter:
+	$(ENTERCC) -o $@ $(ENTER)
 
 demo: build ## Build, and bring up samples/hello
 	@samples/hello/demo bin/berth

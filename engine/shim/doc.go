@@ -23,8 +23,9 @@
 //
 // Each start of a program costs a container more than the kernel's part of it, so as few as possible are started: runc
 // runs when there is no other way, but what "create", "start" and "delete" do is done here (see instead and package
-// creation), further processes are started by a program of our own (see package enter), and signals are sent here. A health
-// check is one call (see ProbeService), and those of a healthy container are made with no call at all (see Repetition). A seccomp filter is compiled once for all containers of an engine that have the same
+// creation), the first process of a container and further ones are a program of our own until they are the container's (see
+// package enter), and signals are sent here. A health check is one call (see ProbeService), and those of a healthy container are
+// made with no call at all (see Repetition). A seccomp filter is compiled once for all containers of an engine that have the same
 // (see shareFilters).
 //
 // How a shim serves is here too (see serve), as containerd's collects garbage each half a minute for as long as it lives, and looks

@@ -85,20 +85,22 @@ func newService(ctx context.Context, events string, end shutdown.Service) (_ *se
 	out := openLog()
 	containerdlog.L.Logger.SetOutput(out)
 	log := slog.New(slog.NewTextHandler(out, nil))
+	repeats := newRepeats()
+	enterer := newEnterer(repeats.came)
 	s := &service{
 		log:      log,
-		streams:  newStreams(log, creation.New(ownRunc(), log)),
+		streams:  newStreams(log, enterer, creation.New(ownRunc(), enterer, log)),
 		resolver: resolver.New(log),
 		end:      end,
 		tasks:    map[string]*taskState{},
 		memory:   memory.NewKeeper(new(memory.Releaser).Release, quiet, quieter),
 		children: newChildren(),
 		collect:  laterCollect(),
-		repeats:  newRepeats(),
+		repeats:  repeats,
 	}
+	repeats.enterer = enterer
 	go warm()
-	s.streams.enterer = newEnterer(s.repeats.came)
-	s.repeats.enterer = s.streams.enterer
+	go enterer.Prepare()
 	s.door = openDoor(listenerFD)
 	s.link = newLink(ctx, log, events, s.drain)
 	if s.TTRPCTaskService, err = task.NewTaskService(ctx, s.link, end); err != nil {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/shim/creation"
+	"berth/engine/shim/enter"
 )
 
 const (
@@ -59,7 +60,7 @@ func (s *streams) instead(c *exec.Cmd) error {
 	}
 	if slices.Contains(c.Args[1:len(c.Args)-2], "create") {
 		err := s.creator.Create(c, t.stop)
-		if err != nil && !errors.Is(err, creation.ErrOther) {
+		if err != nil && !errors.Is(err, creation.ErrOther) && !errors.Is(err, enter.ErrUnknownFilter) {
 			s.log.Info("a container is left to runc", "container", id, "error", err)
 		}
 		t.ordinary = err == nil

@@ -41,8 +41,8 @@ type streams struct {
 	pending map[string]*output // by container, while runc creates it
 }
 
-func newStreams(log *slog.Logger, creator *creation.Creator) *streams {
-	return &streams{log: log, poller: newPoller(log), creator: creator, pending: map[string]*output{}}
+func newStreams(log *slog.Logger, enterer *enter.Enterer, creator *creation.Creator) *streams {
+	return &streams{log: log, poller: newPoller(log), enterer: enterer, creator: creator, pending: map[string]*output{}}
 }
 
 // output is where a container's output goes. Its pumps end with the container's ends of the pipes, or with close.

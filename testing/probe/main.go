@@ -49,6 +49,7 @@ func commands() map[string]command {
 		"limits":         {"print resource limits", 0, limits},
 		"self":           {"print all that this process was given: rights, limits, namespaces, descriptors, environment", 0, self},
 		"selves":         {"FOLDER: write what self prints to a file in FOLDER, 1 the first time, then 2 ...", 1, selves},
+		"keyring":        {"print the description of this process's session keyring: type, owner, permissions, name", 0, keyring},
 		"tty":            {"say whether stdin, stdout and stderr are terminals, and the size", 0, tty},
 		"read":           {"print the lines of stdin, each after \"got: \", until its end", 0, read},
 		"flood":          {"COUNT SIZE [STREAM]: print COUNT numbered lines of SIZE bytes", 2, flood},

@@ -95,3 +95,12 @@ func selfLinks(w io.Writer) {
 		fmt.Fprintf(w, "descriptor %d mode %o owner %d flags %o %v\n", fd, st.Mode&syscall.S_IFMT, st.Uid, flags, err)
 	}
 }
+
+func keyring([]string) error {
+	text, err := unix.KeyctlString(unix.KEYCTL_DESCRIBE, unix.KEY_SPEC_SESSION_KEYRING)
+	if err != nil {
+		return err
+	}
+	fmt.Println(text)
+	return nil
+}

@@ -2,8 +2,10 @@ package creation
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -38,6 +40,29 @@ func (b *book) write(dir string, c *configs.Config, filter []byte) error {
 	return os.Rename(temporary, filepath.Join(dir, "state.json"))
 }
 
+// writeWith writes an object as JSON to which the configuration is added, and to that the filter, if there is one. Nothing is
+// put together in memory: the filter is most of it, and whoever makes many containers would collect more than it makes.
+func writeWith(w io.Writer, object any, c *configs.Config, filter []byte) error {
+	outer, err := json.Marshal(object)
+	if err != nil {
+		return err
+	}
+	inner, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	pieces := [][]byte{append(outer[:len(outer)-1], `,"config":`...), inner, []byte("}")}
+	if filter != nil {
+		pieces = [][]byte{pieces[0], append(inner[:len(inner)-1], `,"seccomp":`...), filter, []byte("}}")}
+	}
+	for _, piece := range pieces {
+		if _, err := w.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func namespacePaths(pid int) map[configs.NamespaceType]string {
 	paths := map[configs.NamespaceType]string{}
 	for _, kind := range configs.NamespaceTypes() {
@@ -63,12 +88,18 @@ func startTime(pid int) (uint64, error) {
 	return strconv.ParseUint(fields[19], 10, 64)
 }
 
-// descriptors names a process's standard streams.
-func descriptors(pid int) ([]string, error) {
-	names := make([]string, 3)
-	for i := range names {
-		var err error
-		if names[i], err = os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", pid, i)); err != nil {
+// descriptors names what the container's standard streams are on the host.
+func (b *birth) descriptors() ([]string, error) {
+	names := []string{os.DevNull, "", ""}
+	for i, f := range b.stdio {
+		if f == nil {
+			continue
+		}
+		fd, err := descriptor(f)
+		if err != nil {
+			return nil, err
+		}
+		if names[i], err = os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err != nil {
 			return nil, err
 		}
 	}

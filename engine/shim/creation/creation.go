@@ -17,36 +17,23 @@ import (
 	"github.com/opencontainers/cgroups/fs"
 	"github.com/opencontainers/cgroups/fs2"
 	"golang.org/x/sys/unix"
+
+	"berth/engine/shim/enter"
 )
 
 // Creator creates containers.
 type Creator struct {
 	program string
+	enterer *enter.Enterer
 	log     *slog.Logger
 	filters filters
 	memlock sync.Mutex // held while this process has no limit on locked memory
-	sealed  func(spare string) (*os.File, error)
 }
 
-// New makes a Creator whose containers' first processes are of the given program: the runc that was built with this
-// package. What these log goes to log.
-func New(program string, log *slog.Logger) *Creator {
-	c := &Creator{program: program, log: log}
-	var once sync.Once
-	var file *os.File
-	c.sealed = func(spare string) (*os.File, error) {
-		once.Do(func() {
-			var err error
-			if file, err = seal(program, spare); err != nil {
-				log.Warn("containers are made by runc, which copies itself for each", "error", err)
-			}
-		})
-		if file == nil {
-			return nil, ErrOther
-		}
-		return file, nil
-	}
-	return c
+// New makes a Creator in place of the given program: the runc that was built with this package. First processes are begun
+// by enterer.
+func New(program string, enterer *enter.Enterer, log *slog.Logger) *Creator {
+	return &Creator{program: program, enterer: enterer, log: log}
 }
 
 // Create does what a command line of "runc create" asks for. It is given up when stop is closed. After an error,
@@ -71,32 +58,32 @@ func (c *Creator) Create(cmd *exec.Cmd, stop <-chan struct{}) (err error) {
 	if err != nil {
 		return err
 	}
-	groups, unified, err := openGroups(config.Cgroups)
-	if err != nil {
-		return err
-	}
-	b := &birth{Creator: c, request: r, config: config, filter: filter, groups: groups, unified: unified, dir: filepath.Join(r.root, r.id)}
-	if b.told, err = newFirstConfig(r.id, config, spec.Process, b.cgroup2()); err != nil {
-		return err
-	}
+	b := &birth{Creator: c, request: r, config: config, book: filter, dir: filepath.Join(r.root, r.id)}
 	if err := os.MkdirAll(r.root, 0o700); err != nil {
 		return err
 	}
-	program, err := c.sealed(r.root)
-	if err != nil {
+	if filter != nil {
+		// The folder above is that of all containers of an engine.
+		if b.filter, err = c.enterer.Filter(filter, filepath.Dir(r.root), r.bundle); err != nil {
+			return err
+		}
+	}
+	if b.groups, b.unified, err = openGroups(config.Cgroups); err != nil {
+		return err
+	}
+	if b.steps, err = steps(config, spec.Process, b.groups.GetPaths(), b.unified); err != nil {
 		return err
 	}
 	if err := b.makeFolder(); err != nil {
 		return err
 	}
 	defer func() {
-		b.close()
 		if err != nil {
 			err = errors.Join(err, b.undo())
 		}
 		b.release()
 	}()
-	if err := b.start(program); err != nil {
+	if err := b.begin(spec.Process); err != nil {
 		return err
 	}
 	done := make(chan struct{})
@@ -149,11 +136,4 @@ func (b *birth) setGroups() error {
 		return fmt.Errorf("read the limit on locked memory: %w", err)
 	}
 	return errors.Join(b.groups.Set(b.config.Cgroups.Resources), unix.Setrlimit(unix.RLIMIT_MEMLOCK, &was))
-}
-
-func (b *birth) cgroup2() string {
-	if b.unified {
-		return b.groups.Path("")
-	}
-	return ""
 }

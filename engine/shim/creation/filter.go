@@ -13,22 +13,17 @@ import (
 // keptFilters is how many seccomp filters are kept. An engine's containers have one, unless somebody brings another.
 const keptFilters = 4
 
-// filters makes of seccomp filters, as they are in a specification, what is written and said of them. They are most of what
-// there is to write and say, and the same for all containers.
+// filters makes of seccomp filters, as they are in a specification, what is written of them. They are most of what there is to
+// write, and the same for all containers.
 type filters struct {
 	mu   sync.Mutex
-	kept map[string]filter
+	kept map[string]json.RawMessage
 }
 
-// filter is a seccomp filter as JSON.
-type filter struct {
-	book []byte // as libcontainer writes it
-	told []byte // the same without members that have no value, which is half as much to read; nil for none
-}
-
-func (f *filters) get(text json.RawMessage) (filter, error) {
+// get gives a filter as libcontainer writes it, nil for none.
+func (f *filters) get(text json.RawMessage) (json.RawMessage, error) {
 	if len(text) == 0 || string(text) == "null" {
-		return filter{}, nil
+		return nil, nil
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -37,42 +32,25 @@ func (f *filters) get(text json.RawMessage) (filter, error) {
 	}
 	made, err := newFilter(text)
 	if err != nil {
-		return filter{}, err
+		return nil, err
 	}
 	if f.kept == nil || len(f.kept) >= keptFilters {
-		f.kept = map[string]filter{}
+		f.kept = map[string]json.RawMessage{}
 	}
 	f.kept[string(text)] = made
 	return made, nil
 }
 
-func newFilter(text json.RawMessage) (f filter, err error) {
+func newFilter(text json.RawMessage) (json.RawMessage, error) {
 	var s specs.LinuxSeccomp
 	if err := json.Unmarshal(text, &s); err != nil {
-		return filter{}, err
+		return nil, err
 	}
 	c, err := convertFilter(&s)
 	if err != nil || c == nil {
-		return filter{}, err
+		return nil, err
 	}
-	if f.book, err = json.Marshal(c); err != nil {
-		return filter{}, err
-	}
-	type call struct {
-		Name     string         `json:"name"`
-		Action   configs.Action `json:"action"`
-		ErrnoRet *uint          `json:"errnoRet,omitempty"`
-		Args     []*configs.Arg `json:"args,omitempty"`
-	}
-	lean := struct {
-		configs.Seccomp
-		Syscalls []call `json:"syscalls"`
-	}{Seccomp: *c}
-	for _, s := range c.Syscalls {
-		lean.Syscalls = append(lean.Syscalls, call(*s))
-	}
-	f.told, err = json.Marshal(lean)
-	return f, err
+	return json.Marshal(c)
 }
 
 func convertFilter(s *specs.LinuxSeccomp) (*configs.Seccomp, error) {

@@ -1,9 +1,11 @@
-// Package enter starts a further process in a container that runs, as "runc exec" does, without runc.
+// Package enter starts processes in containers without runc: a further one in a container that runs, as "runc exec" does, and
+// the first one of a container, as "runc init" is it.
 //
-// It owns the program that does it (program/enter.c), and what it reads of runc's own book of a container. It knows
-// nothing of tasks, streams or probes. Entry points: New, (*Enterer).Container, (*Enterer).Start and (*Enterer).Repeat. What is
-// out of the ordinary, and whatever goes wrong, is ErrOther or any other error, and nothing has happened then: runc is to do it,
-// and finds the words for what is amiss.
+// It owns the program that does it (program), what it reads of runc's own book of a container, and the seccomp filters that runc
+// has compiled. It knows nothing of tasks, streams or probes, and not what a container's first process has to do: it is told
+// by package creation. Entry points: New, (*Enterer).Container, (*Enterer).Start and (*Enterer).Repeat; (*Enterer).Filter
+// and (*Enterer).First. What is out of the ordinary, and whatever goes wrong, is ErrOther or any other error, and nothing has
+// happened then: runc is to do it, and finds the words for what is amiss.
 //
 // Invariants: a process that has been started is in every respect as runc would have made it; a test in
 // testing/scenario compares the two. There is no case in which a process has more rights than with runc. One that runc is
@@ -31,6 +33,11 @@
 // result that is no success needs a decision, and ends the repetition: what a success means, and when the next check is, was
 // said before.
 //
+// A first process is the shim's child from the beginning, made with the shim as its parent by the process that stays, and in its own
+// PID namespace if it has one. It says that it has begun, so that its number is known; then: the score, no longer dumpable,
+// cgroups, processors; a session and its keyring; the steps that it is given, of which the first are its namespaces; and from
+// no_new_privs on what a further process does, up to the exec, before which it waits at runc's pipe for its start.
+//
 // # Safety
 //
 // These are the lines that runc has drawn after it was broken out of, and how they are kept here:
@@ -55,6 +62,15 @@
 //     the profile (see filter.go). It is in fewer instructions (see compact.go), because setting it was the most expensive step of
 //     all; a filter with anything in it that libseccomp has not been seen to make stays as it is. Without one, runc
 //     does it, and leaves the filter for the next time.
+//
+// And for a first process, which has the host before it until its root is its own:
+//
+//   - CVE-2019-16884, CVE-2023-27561, CVE-2025-31133 and their like, an image or a volume with links that have something mounted
+//     elsewhere: each path is looked up by the kernel with the container's root as its root, held open and mounted on by that;
+//     /proc and /sys are never behind a link; nothing else comes to be on /proc; the null device that hides paths is looked at.
+//   - CVE-2021-30465, a link that is exchanged meanwhile by another container with the same volume: nothing is looked up
+//     twice. What is bound is put together as a mount without a place, and moved to the one that is held open.
+//   - The host's mounts are gone before the container's own names are used, and the last descriptor with them.
 //
 // Left to runc: terminals, user and time namespaces, AppArmor and SELinux, schedulers, priorities, personalities, memory
 // policies, Intel RDT, notified filters, and capabilities that nobody knows.

@@ -55,11 +55,17 @@ func (e *Enterer) Start(c *Container, spec []byte, first int, streams [3]int) (*
 	if err != nil {
 		return nil, err
 	}
+	return e.ask([]byte{0}, request, c.cgroup2, streams, first)
+}
+
+// ask gives the program a message with a request and what belongs to it. object is what the message says.
+func (e *Enterer) ask(message, request []byte, cgroup2 string, streams [3]int, object int) (*Entering, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, err
 	}
-	err = e.ask(c, request, first, streams, ends)
+	given := []int{streams[0], streams[1], streams[2], ends[1], object}
+	err = e.send(message, request, cgroup2, given, ends[0])
 	_ = unix.Close(ends[1])
 	if err != nil {
 		_ = unix.Close(ends[0])
@@ -81,26 +87,24 @@ func (e *Enterer) prepared(c *Container, spec []byte) ([]byte, error) {
 	return e.requestFor(c, spec)
 }
 
-// ask gives the program a request and what belongs to it.
-func (e *Enterer) ask(c *Container, request []byte, first int, streams [3]int, ends [2]int) error {
+func (e *Enterer) send(message, request []byte, cgroup2 string, given []int, socket int) error {
 	// The kernel adds to each message who has sent it.
-	if err := unix.SetsockoptInt(ends[0], unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
+	if err := unix.SetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_PASSCRED, 1); err != nil {
 		return err
 	}
-	if err := unix.SetNonblock(ends[0], true); err != nil {
+	if err := unix.SetNonblock(socket, true); err != nil {
 		return err
 	}
-	if _, err := unix.Write(ends[0], request); err != nil {
+	if _, err := unix.Write(socket, request); err != nil {
 		return err
 	}
-	given := []int{streams[0], streams[1], streams[2], ends[1], first}
-	if c.cgroup2 != "" {
-		fd, err := unix.Open(c.cgroup2, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if cgroup2 != "" {
+		fd, err := unix.Open(cgroup2, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(fd)
 		given = append(given, fd)
 	}
-	return e.hand([]byte{0}, unix.UnixRights(given...), 0)
+	return e.hand(message, unix.UnixRights(given...), 0)
 }

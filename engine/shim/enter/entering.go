@@ -15,23 +15,65 @@ import (
 
 // Entering is a process on its way into a container.
 type Entering struct {
-	socket *os.File
-	once   sync.Once
-	pid    int
-	err    error
+	socket  *os.File
+	patient bool // it may take as long as it takes
+	once    sync.Once
+	pid     int
+	err     error
 }
 
 // Wait gives the process's id when it has executed its program. An error says that there is no process, and
 // will be none. It may be called more than once.
 func (p *Entering) Wait() (pid int, err error) {
 	p.once.Do(func() {
-		p.pid, p.err = outcome(p.socket)
-		_ = p.socket.Close() // a process that comes late ends for want of it
+		if !p.patient {
+			p.err = p.socket.SetReadDeadline(time.Now().Add(patience))
+		}
+		if p.err == nil {
+			p.pid, p.err = outcome(p.socket)
+		}
+		p.Close()
 	})
 	return p.pid, p.err
 }
 
-// message is the program's: 'R' when there is no more to do than the exec, 'F' when a step has failed.
+// Close has a process that comes late end for want of somebody to tell.
+func (p *Entering) Close() { _ = p.socket.Close() }
+
+// StepError is what a process says of its failure.
+type StepError struct {
+	Step int // the program's number; those of a First's Steps begin with FirstStep
+	Err  error
+}
+
+func (e *StepError) Error() string {
+	return fmt.Sprintf("step %d of entering the container: %v", e.Step, e.Err)
+}
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Begun waits until a container's first process is there, and gives its id. It is called before Wait, and again only if it
+// has failed: the process may be there now.
+func (p *Entering) Begun() (pid int, err error) {
+	raw, err := p.socket.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	m, sender, err := receive(raw)
+	if err == nil && m.What != 'B' {
+		err = ErrOther
+	}
+	if err != nil {
+		return 0, fmt.Errorf("a container's first process doesn't begin: %w", err)
+	}
+	return sender, nil
+}
+
+// GiveUp has whoever waits for the process wait no longer.
+func (p *Entering) GiveUp() {
+	_ = p.socket.SetReadDeadline(time.Unix(1, 0))
+}
+
+// message is the program's: 'B' when a first process has begun, 'R' when there is no more to do than the exec, 'F' when a step has failed.
 type message struct {
 	What, Step uint32
 	Errno      int32
@@ -39,9 +81,6 @@ type message struct {
 
 // outcome waits until the processes have left the socket alone: the last one has executed its program then, or ended.
 func outcome(socket *os.File) (pid int, err error) {
-	if err := socket.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return 0, err
-	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
 		return 0, err
@@ -59,7 +98,7 @@ func outcome(socket *os.File) (pid int, err error) {
 			}
 			return 0, fmt.Errorf("a process does not come into the container: %w", err)
 		case m.What == 'F':
-			return 0, fmt.Errorf("step %d of entering the container: %w", m.Step, unix.Errno(m.Errno))
+			return 0, &StepError{Step: int(m.Step), Err: unix.Errno(m.Errno)}
 		}
 		pid = sender
 	}
@@ -70,10 +109,15 @@ func receive(raw syscall.RawConn) (m message, sender int, err error) {
 	var data [12]byte
 	var control [128]byte
 	var n, controls int
-	werr := raw.Read(func(fd uintptr) bool {
+	take := func(fd uintptr) bool {
 		n, controls, _, _, err = unix.Recvmsg(int(fd), data[:], control[:], unix.MSG_CMSG_CLOEXEC)
 		return !errors.Is(err, unix.EAGAIN)
-	})
+	}
+	// What is there is taken even when it is too late to wait.
+	werr := raw.Control(func(fd uintptr) { take(fd) })
+	if werr == nil && errors.Is(err, unix.EAGAIN) {
+		werr = raw.Read(take)
+	}
 	switch {
 	case werr != nil:
 		return m, 0, werr

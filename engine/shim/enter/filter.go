@@ -2,11 +2,15 @@ package enter
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -18,7 +22,9 @@ const (
 	// recordReady is the state of a record that is whole.
 	recordReady = 2
 	programMost = 32 << 10
-	recordArchs = 8
+	// recordPatience is how long after its last change a record may still become whole.
+	recordPatience = time.Minute
+	recordArchs    = 8
 )
 
 // record is cache.c's struct record.
@@ -67,6 +73,53 @@ func (e *Enterer) filterOf(c *Container) ([]byte, error) {
 	e.filters[c.profile.sum] = c.filter
 	_ = os.Remove(file)
 	return c.filter, nil
+}
+
+// kept gives the filter that is kept in a folder for all containers with a profile. Where there is none yet, the file for it
+// is given to runc, by its other name in the bundle.
+func (e *Enterer) kept(p *profile, store, bundle string) ([]byte, error) {
+	var host unix.Utsname
+	if err := unix.Uname(&host); err != nil {
+		return nil, err
+	}
+	// Another runc or another kernel may have it otherwise. runc is beside the program.
+	sum := sha256.Sum256(slices.Concat(p.sum[:], []byte(e.path), host.Release[:], host.Machine[:]))
+	file := filepath.Join(store, recordFile+"."+hex.EncodeToString(sum[:16]))
+	text, err := os.ReadFile(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := makeRecord(file); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	case err != nil:
+		return nil, err
+	case len(text) < binary.Size(record{}):
+		return nil, ErrUnknownFilter // it is being made
+	default:
+		program, err := readRecord(text)
+		if err == nil || time.Since(modified(file)) < recordPatience {
+			if errors.Is(err, ErrUnknownFilter) {
+				break
+			}
+			return program, err
+		}
+		// Whoever was to fill it has ended on the way.
+		if err := errors.Join(os.Remove(file), makeRecord(file)); err != nil {
+			return nil, err
+		}
+	}
+	if err := os.Link(file, filepath.Join(bundle, recordFile)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	return nil, ErrUnknownFilter
+}
+
+// modified says when a file was last changed, or the beginning of time.
+func modified(file string) (at time.Time) {
+	if st, err := os.Stat(file); err == nil {
+		at = st.ModTime()
+	}
+	return at
 }
 
 func makeRecord(file string) error {

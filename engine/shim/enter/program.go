@@ -22,6 +22,18 @@ type resident struct {
 	repeated map[uint64]bool // the repetitions that it has; nil: it has ended
 }
 
+// Prepare does ahead what the first process that is asked for would wait for. What goes wrong is told to that.
+func (e *Enterer) Prepare() {
+	if e.prepare.Do(e.ready); e.err != nil {
+		return
+	}
+	e.running.Lock()
+	defer e.running.Unlock()
+	if e.resident == nil {
+		_ = e.launch()
+	}
+}
+
 // hand gives a message with descriptors to the process that stays, and starts it if it isn't there: it ends when there is nothing
 // to do. tag is of the repetition that begins so, or 0.
 func (e *Enterer) hand(message, rights []byte, tag uint64) error {

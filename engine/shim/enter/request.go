@@ -15,9 +15,10 @@ import (
 )
 
 const (
-	// requestMost and stringsMost are what the program has room for.
+	// requestMost, stringsMost and stepsMost are what the program has room for.
 	requestMost = 96 << 10
 	stringsMost = 2000
+	stepsMost   = 1024
 )
 
 // The program's flags.
@@ -30,13 +31,13 @@ const (
 	flagKeyring
 )
 
-// header is the program's struct request. Behind it come limits, filter, groups, and strings.
+// header is the program's struct request. Behind it come limits, filter, steps, groups, and strings.
 type header struct {
 	Size, Flags, Namespaces                                    uint32
 	UID, GID, Umask                                            uint32
 	LastCap, FilterFlags                                       uint32
-	Limits, Filter, Groups                                     uint32
-	Cgroups, Args, Env                                         uint32
+	Limits, Filter, Steps, Groups                              uint32
+	Cgroups, Args, Env, _                                      uint32
 	Bounding, Effective, Permitted, Inheritable, AmbientRights uint64
 }
 
@@ -52,7 +53,7 @@ func (e *Enterer) requestFor(c *Container, spec []byte) ([]byte, error) {
 	if err := json.Unmarshal(spec, &p); err != nil {
 		return nil, fmt.Errorf("read process: %w", err)
 	}
-	b, err := c.encode(&p, c.filter, e.lastCap)
+	b, err := c.encode(&p, c.filter, e.lastCap, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (c *Container) forgetRequest() {
 	c.spec, c.request = "", nil
 }
 
-func (c *Container) encode(p *specs.Process, filter []byte, lastCap int) ([]byte, error) {
+func (c *Container) encode(p *specs.Process, filter []byte, lastCap int, steps []Step) ([]byte, error) {
 	switch {
 	case p.Terminal, p.SelinuxLabel != "", p.ApparmorProfile != "", p.Scheduler != nil, p.IOPriority != nil, p.ExecCPUAffinity != nil:
 		return nil, ErrOther
@@ -77,6 +78,7 @@ func (c *Container) encode(p *specs.Process, filter []byte, lastCap int) ([]byte
 	h := header{
 		Flags: 0, Namespaces: c.namespaces, UID: p.User.UID, GID: p.User.GID, LastCap: uint32(lastCap),
 		Filter: uint32(len(filter) / 8), Groups: uint32(len(p.User.AdditionalGids)), Cgroups: uint32(len(c.cgroups)), Args: uint32(len(p.Args)),
+		Steps: uint32(len(steps)),
 	}
 	if p.NoNewPrivileges {
 		h.Flags |= flagNoNewPrivs
@@ -109,20 +111,26 @@ func (c *Container) encode(p *specs.Process, filter []byte, lastCap int) ([]byte
 	if err := c.capabilities(p, &h, lastCap); err != nil {
 		return nil, err
 	}
+	all := slices.Concat([]string{oomScore, keyring, p.Cwd}, c.cgroups, p.Args, env)
+	numbers := make([]stepNumbers, 0, len(steps))
+	for _, s := range steps {
+		numbers = append(numbers, stepNumbers{uint32(s.What), s.A, s.B, s.C, s.D})
+		all = append(all, s.Text...)
+	}
 	var words bytes.Buffer
-	for _, s := range slices.Concat([]string{oomScore, keyring, p.Cwd}, c.cgroups, p.Args, env) {
+	for _, s := range all {
 		if strings.IndexByte(s, 0) >= 0 {
 			return nil, ErrOther
 		}
 		words.WriteString(s)
 		words.WriteByte(0)
 	}
-	h.Size = uint32(binary.Size(h) + 24*len(limits) + len(filter) + 4*len(p.User.AdditionalGids) + words.Len())
-	if h.Size > requestMost || len(p.Args) > stringsMost || len(env) > stringsMost {
+	h.Size = uint32(binary.Size(h) + 24*len(limits) + len(filter) + 32*len(steps) + 4*len(p.User.AdditionalGids) + words.Len())
+	if h.Size > requestMost || len(p.Args) > stringsMost || len(env) > stringsMost || len(steps) > stepsMost {
 		return nil, ErrOther
 	}
 	out := bytes.NewBuffer(make([]byte, 0, h.Size))
-	for _, part := range []any{h, limits, filter, p.User.AdditionalGids, words.Bytes()} {
+	for _, part := range []any{h, limits, filter, numbers, p.User.AdditionalGids, words.Bytes()} {
 		if err := binary.Write(out, binary.NativeEndian, part); err != nil {
 			return nil, err
 		}

@@ -13,13 +13,13 @@
 
 /* An order from the shim; package enter's order. ADD comes with descriptors: a file with the request, a handle of the container's
  * first process, and where there is one the cgroup of version 2. */
-enum { ADD = 'A', REMOVE = 'R' };
+enum { ADD = 'A', REMOVE = 'R', CREATE = 'C' };
 enum { ORDER_REQUEST, ORDER_FIRST_PROCESS, ORDER_CGROUP };
 
 struct order {
 	uint32_t what;
 	uint32_t places;                  /* how many checks may run at a time, all together */
-	uint64_t tag;
+	uint64_t tag;                     /* of a creation, flags of clone */
 	int64_t first, interval, timeout; /* in nanoseconds; the first check is so long from now */
 };
 
@@ -322,12 +322,12 @@ static void reap(int signals)
 /* check_first is the first process of a check. */
 static void __attribute__((noreturn)) check_first(const struct slot *s, int out, int run)
 {
-	long n = CALL(pread64, s->request, in.bytes, sizeof(in), 0);
+	long n = CALL(pread64, s->request, request_bytes, REQUEST_MAX, 0);
 
-	if (n < 0 || CALL(dup3, s->failure, SOCKET, 0) < 0 || CALL(dup3, s->first_process, FIRST_PROCESS, 0) < 0 ||
-	    CALL(dup3, out, 1, 0) < 0 || CALL(dup3, out, 2, 0) < 0 || CALL(close_range, FIRST_PROCESS + 1, ~0u, 0) < 0)
+	if (n < 0 || CALL(dup3, s->failure, SOCKET, 0) < 0 || CALL(dup3, s->first_process, OBJECT, 0) < 0 ||
+	    CALL(dup3, out, 1, 0) < 0 || CALL(dup3, out, 2, 0) < 0 || CALL(close_range, OBJECT + 1, ~0u, 0) < 0)
 		end(255);
-	own_run = run;
+	stays.run = run;
 	work(n);
 }
 
@@ -447,12 +447,12 @@ static int prepare(void)
 	kept = (struct kept *)at;
 	seconds = (int *)shared;
 	/* A few descriptors for each repetition. Processes in containers get back the limit that was. */
-	if (CALL(prlimit64, 0, RLIMIT_NOFILE, 0, &files) < 0)
+	if (CALL(prlimit64, 0, RLIMIT_NOFILE, 0, &stays.files) < 0)
 		end(255);
-	all = files;
+	all = stays.files;
 	all.rlim_cur = all.rlim_max;
 	CALL(prlimit64, 0, RLIMIT_NOFILE, &all, 0);
-	if (CALL(rt_sigprocmask, SIG_BLOCK, &child, &old_mask, sizeof(child)) < 0)
+	if (CALL(rt_sigprocmask, SIG_BLOCK, &child, &stays.mask, sizeof(child)) < 0)
 		end(255);
 	return (int)CALL(signalfd4, -1, &child, sizeof(child), O_CLOEXEC | O_NONBLOCK);
 }
