@@ -106,6 +106,14 @@ func checkRandom(t *testing.T, s *scenario.Scenario, f *scenario.Folder) {
 		}
 		return nil
 	})
+	s.Eventually("what runs listens", func() error {
+		for _, host := range []string{"db", "127.0.0.1"} {
+			if r := f.Berth("exec", "-T", "web", "/probe", "get", "http://"+host+"/"); r.Code != 0 {
+				return errString(r.String())
+			}
+		}
+		return nil
+	})
 	if got := f.Exec("web", "get", "http://db/file/run/secrets/word"); got != "200 from a variable" {
 		t.Errorf("web asks db for its secret: %q", got)
 	}
