@@ -61,7 +61,8 @@ func newEngineStopCommand(a *app) *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, end := a.interruptible(cmd.Context())
 			defer end()
-			e, err := a.dial(ctx, false)
+			// Containers, networks and control groups outlive their engine, and it takes one to take them down.
+			e, err := a.dial(ctx, all && hasRun(a.flags.paths))
 			if errors.Is(err, client.ErrNotRunning) {
 				return a.ui.Printf("The engine is not running.\n")
 			}
@@ -72,8 +73,14 @@ func newEngineStopCommand(a *app) *cobra.Command {
 			return runEngineStop(ctx, all, e, a.ui)
 		},
 	}
-	cmd.Flags().BoolVar(&all, "all", false, "take every container down first")
+	cmd.Flags().BoolVar(&all, "all", false, "take every container down first; starts the engine for that if need be")
 	return cmd
+}
+
+// hasRun says that there has been an engine with these folders.
+func hasRun(p Paths) bool {
+	_, err := os.Stat(p.Root)
+	return err == nil
 }
 
 func runEngineStop(ctx context.Context, all bool, e Engine, u *ui.UI) error {

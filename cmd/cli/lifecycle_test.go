@@ -217,9 +217,15 @@ func TestTheEngineIsStoppedAndLookedAt(t *testing.T) {
 		}
 	}
 	expect(t, s.run("engine", "start"), 0, "The engine runs as process 42.\n", "")
-	s.down = true
+	s.down, s.started = true, 0
 	expect(t, s.run("engine", "status"), 3, "The engine is not running.\n", "")
 	expect(t, s.run("engine", "stop"), 0, "The engine is not running.\n", "")
+	expect(t, s.run("--root", s.dir+"/never", "engine", "stop", "--all"), 0, "The engine is not running.\n", "")
+	s.down = false
+	expect(t, s.run("--root", s.dir, "engine", "stop", "--all"), 0, "The engine has stopped.\n", "")
+	if s.started != 1 {
+		t.Errorf("%d engines were started: one for what the last one left, none where there never was one", s.started)
+	}
 }
 
 func TestTheEnginesLog(t *testing.T) {

@@ -75,8 +75,12 @@ func TestStoppedEngineLeavesContainersRunning(t *testing.T) {
 		t.Errorf("an empty log: %s", r)
 	}
 
-	s.Step("engine stop --all takes everything down")
+	s.Step("engine stop --all takes everything down, also without an engine")
+	s.Must("engine", "stop")
 	s.Must("engine", "stop", "--all")
+	if n := engines(t, s); n != 0 {
+		t.Errorf("%d engines run after engine stop --all", n)
+	}
 	if _, err := s.Get("http://127.0.0.1:8080/"); err == nil {
 		t.Error("the page is still served")
 	}
