@@ -2,7 +2,6 @@ package shim
 
 import (
 	"encoding/json"
-	"os"
 	"runtime/debug"
 	"sync"
 
@@ -29,7 +28,7 @@ const collect = 40
 const collectAtFirst = 400
 
 // warm does ahead what the first container would wait for, while the engine makes its network: finding out how the types of messages
-// and of JSON are laid out, where the host's cgroups are, what its kernel has. All of it is needed, and kept, in any case.
+// and of JSON are laid out, and where the host's cgroups are. All of it is needed, and kept, in any case.
 func warm() {
 	message := &anypb.Any{}
 	at := &timestamppb.Timestamp{}
@@ -48,10 +47,6 @@ func warm() {
 	_ = json.Unmarshal([]byte("{}"), &specs.LinuxSeccomp{})
 	_, _ = json.Marshal(&configs.Config{Seccomp: &configs.Seccomp{}})
 	_, _ = cgroups.GetCgroupMounts(false)
-	// Go makes a child to find out whether the kernel has handles of processes.
-	if self, err := os.FindProcess(os.Getpid()); err == nil {
-		_ = self.Release()
-	}
 }
 
 // laterCollect puts the first collections off until the function that comes back is called for the first time. The heap of
