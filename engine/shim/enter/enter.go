@@ -38,13 +38,14 @@ type Enterer struct {
 	resident *resident // the process that stays; nil: there is none
 
 	mu      sync.Mutex
-	filters map[[32]byte][]byte // by profile
+	filters map[[32]byte][]byte  // by profile
+	found   map[[32]byte]*Filter // by profile: a profile is long to read
 }
 
 // New makes an Enterer with the program at path, which is looked at when it is first needed. results is told what comes of
 // repetitions, several at a time, to be read by ReadResult; what it is given is its own.
 func New(path string, results func([]byte)) *Enterer {
-	return &Enterer{path: path, results: results, filters: map[[32]byte][]byte{}}
+	return &Enterer{path: path, results: results, filters: map[[32]byte][]byte{}, found: map[[32]byte]*Filter{}}
 }
 
 // Start starts a process, given in the runtime specification's JSON. first is a handle (a pidfd) of the container's first

@@ -1,6 +1,7 @@
 package enter
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 
@@ -117,12 +118,16 @@ type Filter struct {
 // ErrUnknownFilter, and runc leaves it for next time with the container that it makes in the folder bundle. store is a
 // folder for what is known, in which it may be found by others.
 func (e *Enterer) Filter(text json.RawMessage, store, bundle string) (*Filter, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	sum := sha256.Sum256(text)
+	if f := e.found[sum]; f != nil {
+		return f, nil
+	}
 	p, err := readProfile(text)
 	if err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	if e.filters[p.sum] == nil {
 		program, err := e.kept(p, store, bundle)
 		if err != nil {
@@ -130,5 +135,7 @@ func (e *Enterer) Filter(text json.RawMessage, store, bundle string) (*Filter, e
 		}
 		e.filters[p.sum] = program
 	}
-	return &Filter{profile: p, program: e.filters[p.sum]}, nil
+	f := &Filter{profile: p, program: e.filters[p.sum]}
+	e.found[sum] = f
+	return f, nil
 }
