@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -212,8 +213,16 @@ func runImageSave(ctx context.Context, o imageSaveOptions, e Engine, u *ui.UI) e
 	return writeWhole("image save", o.output, func(w io.Writer) error { return e.ImageSave(ctx, q, w) })
 }
 
-// writeWhole writes a file that has its name only when it is complete. verb is for messages.
+// writeWhole writes a file that has its name only when it is complete. What is there and is no file, such as /dev/null or a
+// pipe, stays what it is, and is written to. verb is for messages.
 func writeWhole(verb, path string, write func(io.Writer) error) error {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", verb, err)
+		}
+		return errors.Join(write(f), f.Close())
+	}
 	f, err := os.CreateTemp(filepath.Dir(path), ".berth-save-*")
 	if err != nil {
 		return fmt.Errorf("%s: %w", verb, err)

@@ -2,10 +2,12 @@ package cli_test
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -159,6 +161,32 @@ func TestPull(t *testing.T) {
 	l.engine.report = s.engine.report
 	if r := l.run("pull"); !strings.HasSuffix(r.err.String(), "Pulling nginx ... \r\nPulling nginx ... done\r\n") {
 		t.Errorf("classic: %q", r.err)
+	}
+}
+
+// What is written to a device or a pipe must not take its place: root would have /dev/null be a file from then on.
+func TestWhatIsNoFileIsWrittenTo(t *testing.T) {
+	s := newShell(t, "")
+	s.engine.saved = "archive"
+	pipe := filepath.Join(s.dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, err := os.OpenFile(pipe, os.O_RDWR, 0) // a writer is let in, whatever it opens
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	expect(t, s.run("image", "save", "-o", "pipe", "hello"), 0, "", "")
+	if st, err := os.Lstat(pipe); err != nil || st.Mode().Type() != os.ModeNamedPipe {
+		t.Fatalf("the pipe is %v, %v", st.Mode(), err)
+	}
+	got := make([]byte, len("archive"))
+	if _, err := io.ReadFull(r, got); err != nil || string(got) != "archive" {
+		t.Errorf("it has %q, %v", got, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(s.dir, ".*")); err != nil || len(left) > 0 {
+		t.Errorf("something is left: %v, %v", left, err)
 	}
 }
 
