@@ -50,7 +50,7 @@ enum { NO_LINKS = 1, OF_TMPFS = 2, ON_PROC = 4 };
 #define SIOCSIFFLAGS 0x8914
 
 static uint32_t place = STEP_OF_CREATION;
-static long root = -1, tree = -1, folder = -1, proc = -1;
+static long root = -1, tree = -1, folder = -1, proc = -1, null = -1;
 static const char *root_path, *mask;
 static char buf[PATH_MAX], link_text[PATH_MAX];
 
@@ -313,12 +313,13 @@ static void pivot(void)
 	root = -1;
 }
 
-/* take_nulls gives the process the container's /dev/null for the host's. */
+/* take_nulls gives the process the container's /dev/null for the host's. It stays open: what has been looked at hides paths. */
 static void take_nulls(void)
 {
-	long null = try(CALL(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0)), fd;
 	struct statx st;
+	long fd;
 
+	null = try(CALL(openat, AT_FDCWD, "/dev/null", O_RDWR | O_CLOEXEC, 0));
 	kind(null, &st);
 	need(is_null(&st));
 	for (fd = 0; fd < 3; fd++) {
@@ -326,7 +327,6 @@ static void take_nulls(void)
 		if (is_null(&st))
 			try(CALL(dup3, null, fd, 0));
 	}
-	CALL(close, null);
 }
 
 /* make_work makes a folder inside of the container, with all above it. */
@@ -398,7 +398,21 @@ static void forbid_writing(const char *path)
 	try(CALL(mount_setattr, AT_FDCWD, path, 0, &attr, sizeof(attr)));
 }
 
-/* cover hides a file behind /dev/null, and a folder behind an empty one: the first such, again and again. */
+/*
+ * cover_file hides a file behind the null device, the one that was looked at: /dev may be a volume, in which another container can
+ * have put something else under its name meanwhile.
+ */
+static void cover_file(const char *path)
+{
+	char name[40];
+
+	append_number(name, append(name, 0, sizeof(name), "self/fd/"), sizeof(name), (uint64_t)null, 10);
+	try(CALL(fchdir, proc));
+	try(CALL(mount, name, path, "", MS_BIND, ""));
+	try(CALL(chdir, "/"));
+}
+
+/* cover hides a file behind the null device, and a folder behind an empty one: the first such, again and again. */
 static void cover(const char *path)
 {
 	struct statx st;
@@ -408,7 +422,7 @@ static void cover(const char *path)
 		return;
 	try(err);
 	if ((st.stx_mode & S_IFMT) != S_IFDIR) {
-		try(CALL(mount, "/dev/null", path, "", MS_BIND, ""));
+		cover_file(path);
 	} else if (mask) {
 		try(CALL(mount, mask, path, "", MS_BIND, ""));
 	} else {
