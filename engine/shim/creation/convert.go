@@ -186,6 +186,8 @@ func convertMount(m specs.Mount) (*configs.Mount, error) {
 		if c.Device = "bind"; !filepath.IsAbs(m.Source) {
 			return nil, ErrOther // from runc's working folder
 		}
+	} else if c.Device == "bind" {
+		return nil, ErrOther // it is none without the option
 	}
 	return c, nil
 }

@@ -578,6 +578,9 @@ func TestWhatIsOutOfTheOrdinaryIsLeftToRunc(t *testing.T) {
 		"a mount from the working folder": func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "here", Type: "bind", Options: []string{"bind"}})
 		},
+		"a bind mount that isn't said to be one": func(s *specs.Spec) {
+			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "/tmp", Type: "bind", Options: []string{"ro"}})
+		},
 		"a filter that asks somebody": func(s *specs.Spec) { s.Linux.Seccomp.ListenerPath = "/run/x" },
 		"a filter with flags":         func(s *specs.Spec) { s.Linux.Seccomp.Flags = []specs.LinuxSeccompFlag{specs.LinuxSeccompFlagLog} },
 		"nothing to run":              func(s *specs.Spec) { s.Process.Args = nil },
@@ -810,6 +813,14 @@ func TestTheProgramCantBeWrittenTo(t *testing.T) {
 	const all = unix.F_SEAL_WRITE | unix.F_SEAL_GROW | unix.F_SEAL_SHRINK | unix.F_SEAL_SEAL
 	if seals, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil || seals&all != all {
 		t.Errorf("it has the seals %#x: %v", seals, err)
+	}
+	// Nor can anybody take from it that it may be executed, on a kernel that knows of that: no other container could be made.
+	probe, err := unix.MemfdCreate("probe", unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if err == nil {
+		unix.Close(probe)
+		if err := unix.Fchmod(fd, 0); !errors.Is(err, unix.EPERM) {
+			t.Errorf("it could be made one that can't be executed: %v", err)
+		}
 	}
 	if err := unix.Kill(b.pid(), unix.SIGKILL); err != nil {
 		t.Fatal(err)
