@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -74,10 +73,10 @@ func TestAKeptSeccompFilterIsTheOneThatWasAskedFor(t *testing.T) {
 func pidOf(t *testing.T, f *scenario.Folder, service string) int {
 	t.Helper()
 	for _, line := range f.Must("top", service).Lines() {
-		for _, field := range strings.Fields(line) {
-			if pid, err := strconv.Atoi(field); err == nil && len(field) > 2 {
-				return pid
-			}
+		var name, number, user string // which may be a number too
+		var pid int
+		if _, err := fmt.Sscan(line, &name, &number, &user, &pid); err == nil {
+			return pid
 		}
 	}
 	t.Fatalf("top of %s shows no process", service)
