@@ -49,7 +49,8 @@
 //     child gets, and so is, after the first process, what it tells the one that stays.
 //     Who has SYS_PTRACE in a container can trace it, as with runc, and finds less.
 //   - CVE-2019-5736, a container that has its own "program" be /proc/self/exe and overwrites it: the program is run from a
-//     memfd that is sealed against writing, growing, shrinking and further seals, and is not the file on the host.
+//     memfd that is sealed against writing, growing, shrinking, a change of who may execute it (Linux 6.3) and further seals, and is not the
+//     file on the host.
 //   - CVE-2024-21626, a descriptor or a folder of the host that is left: close_range before anything is joined, and once more
 //     to close all but the streams with the exec; setns itself sets the folder to the container's root, and the final one is
 //     asked of the kernel, which says when it is out of reach. At the exec one socket is open, which can't be executed
