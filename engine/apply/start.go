@@ -18,6 +18,7 @@ import (
 	"berth/graph/plan"
 	"berth/netplan"
 	"berth/netplan/cni"
+	"berth/volumes"
 )
 
 // defaultGrace is how long a container may take to stop where nobody says otherwise.
@@ -175,10 +176,14 @@ func (a *Applier) attach(ctx context.Context, c *container.Container) error {
 
 // amend enters what is known only now: the namespaces of containers that run.
 func (a *Applier) amend(c *container.Container) func(*specs.Spec) error {
-	if c.JoinPID == "" && c.JoinIPC == "" {
+	inVolumes := slices.ContainsFunc(c.Mounts, func(m volumes.Mount) bool { return m.Subpath != "" })
+	if c.JoinPID == "" && c.JoinIPC == "" && !inVolumes {
 		return nil
 	}
 	return func(sp *specs.Spec) error {
+		if err := a.findSubpaths(c, sp); err != nil {
+			return err
+		}
 		for _, j := range []struct {
 			id   string
 			kind specs.LinuxNamespaceType
@@ -204,6 +209,26 @@ func (a *Applier) amend(c *container.Container) func(*specs.Spec) error {
 		}
 		return nil
 	}
+}
+
+// findSubpaths looks for folders in volumes anew: a container that has the volume may have put a link to anywhere on the host
+// into the place of one that was found before.
+func (a *Applier) findSubpaths(c *container.Container, sp *specs.Spec) error {
+	for _, m := range c.Mounts {
+		if m.Subpath == "" {
+			continue
+		}
+		path, err := a.cfg.Volumes.Subpath(m.Source, m.Subpath)
+		if err != nil {
+			return err
+		}
+		for i := range sp.Mounts {
+			if sp.Mounts[i].Destination == m.Target {
+				sp.Mounts[i].Source = path
+			}
+		}
+	}
+	return nil
 }
 
 // Exited does what the end of a container's process asks for, whoever ended it.
