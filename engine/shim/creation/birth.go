@@ -148,6 +148,10 @@ func (b *birth) learnPid() error {
 	if err != nil {
 		return err
 	}
+	// It may have ended meanwhile, and its number be a stranger's: a child it is not.
+	if err := unix.Waitid(unix.P_PIDFD, fd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil); err != nil {
+		return errors.Join(fmt.Errorf("look at first process %d: %w", pid, err), unix.Close(fd))
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.first, b.pid = fd, pid
