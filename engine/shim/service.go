@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
@@ -208,6 +209,10 @@ func (s *service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.Pi
 		return nil, errgrpc.ToGRPCf(errdefs.ErrFailedPrecondition, "container %s does not run", r.ID)
 	}
 	resp, err := s.TTRPCTaskService.Pids(ctx, r)
+	if err == nil {
+		// What waits in a container for its checks, or is on its way into it, is nothing of its own.
+		resp.Processes = slices.DeleteFunc(resp.Processes, func(p *task.ProcessInfo) bool { return s.streams.enterer.Is(int(p.Pid)) })
+	}
 	if err == nil && len(resp.Processes) == 0 || errdefs.IsNotFound(errgrpc.ToNative(err)) {
 		return nil, errgrpc.ToGRPCf(errdefs.ErrFailedPrecondition, "container %s has no process", r.ID)
 	}
@@ -223,6 +228,10 @@ func (s *service) Connect(ctx context.Context, r *taskapi.ConnectRequest) (*task
 // Delete deletes a process; with a container's first one goes all that the shim held for the container.
 func (s *service) Delete(ctx context.Context, r *taskapi.DeleteRequest) (*taskapi.DeleteResponse, error) {
 	s.link.engineIsHere()
+	if r.ExecID == "" {
+		// Its cgroups can't be removed while anybody waits in them.
+		s.repeats.endTask(ctx, r.ID)
+	}
 	resp, err := s.TTRPCTaskService.Delete(ctx, r)
 	if err != nil || r.ExecID != "" {
 		return resp, err

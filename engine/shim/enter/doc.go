@@ -27,11 +27,14 @@
 //     folder again if root could not go there; that the folder is inside of the container; capabilities; the search for
 //     the program by the container's PATH; the filter, if there is no_new_privs; exec.
 //
-// A process that is repeated (program/repeat.h) is made the same way by the process that stays alone: it has the times, is the parent,
+// A process that is repeated (program/repeat.h) is made by the process that stays alone: it has the times, is the parent,
 // reads the output, kills what takes too long, and wakes the shim once a second with what has succeeded. Go's part of a check, a
 // timer, two calls, a pipe, a socket, and several threads that wake for each, was four times as much as the kernel's. Only the first
 // result that is no success needs a decision, and ends the repetition: what a success means, and when the next check is, was
-// said before.
+// said before. For checks that follow one another within seconds, a process waits in the container (program/waiter.h) that has
+// gone all of the way but for the PID namespace and the exec, and is copied for each: to join nine cgroups, change rights and set
+// a filter was two thirds of what a check cost. It counts for the container's limit of processes, but is not listed
+// (see Enterer.Is), and sees the container's namespaces, and gives the HOME, as they were when it began.
 //
 // A first process is the shim's child from the beginning, made with the shim as its parent by the process that stays, and in its own
 // PID namespace if it has one. It says that it has begun, so that its number is known; then: the score, no longer dumpable,
@@ -45,8 +48,10 @@
 //   - CVE-2016-9962, a process of the container that traces the one that is entering: it isn't dumpable from before it
 //     joins until its exec, it has no descriptor that leads to the host, and it is no thread or copy of the shim. The process
 //     that stays reads no request, so a copy of it has nothing in its memory but what it was then told of this container. Requests that
-//     are repeated are in files, of which the first process reads its own; what checks have printed is in memory that no
-//     child gets, and so is, after the first process, what it tells the one that stays.
+//     are repeated are in files, of which the process that waits reads its own; what checks have printed is in memory that no
+//     child gets. The process that waits is in no PID namespace of a container's, and its children are copies, not threads of it: nobody
+//     in the container can name it, and what is done to a copy is done to nobody else. Which process a check is, its parent hears from the
+//     kernel, and it ends nobody but its own children.
 //     Who has SYS_PTRACE in a container can trace it, as with runc, and finds less.
 //   - CVE-2019-5736, a container that has its own "program" be /proc/self/exe and overwrites it: the program is run from a
 //     memfd that is sealed against writing, growing, shrinking, a change of who may execute it (Linux 6.3) and further seals, and is not the

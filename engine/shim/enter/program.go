@@ -135,6 +135,18 @@ func (e *Enterer) ready() {
 	}
 }
 
+// Is says whether a process is of this program: one that waits in a container, or has not become its own program yet.
+func (e *Enterer) Is(pid int) bool {
+	if e.prepare.Do(e.ready); e.err != nil {
+		return false
+	}
+	var program, its unix.Stat_t
+	if unix.Fstat(e.program, &program) != nil || unix.Stat(fmt.Sprintf("/proc/%d/exe", pid), &its) != nil {
+		return false
+	}
+	return its.Dev == program.Dev && its.Ino == program.Ino
+}
+
 // has says whether the kernel has a capability.
 func has(c int) bool {
 	_, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(c), 0, 0, 0)

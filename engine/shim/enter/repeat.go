@@ -65,6 +65,7 @@ func ReadResult(b []byte) (r Result, rest []byte, err error) {
 type order struct {
 	What, Places             uint32
 	Tag                      uint64
+	UID, _                   uint32
 	First, Interval, Timeout int64
 }
 
@@ -90,7 +91,7 @@ func (e *Enterer) Repeat(c *Container, spec []byte, first int, r Repetition) err
 		defer unix.Close(fd)
 		given = append(given, fd)
 	}
-	o := order{What: 'A', Places: uint32(r.Places), Tag: r.Tag, First: int64(r.First), Interval: int64(r.Interval), Timeout: int64(r.Timeout)}
+	o := order{What: 'A', Places: uint32(r.Places), Tag: r.Tag, UID: userOf(request), First: int64(r.First), Interval: int64(r.Interval), Timeout: int64(r.Timeout)}
 	return e.hand(o.encode(), unix.UnixRights(given...), r.Tag)
 }
 

@@ -41,6 +41,13 @@ type header struct {
 	Bounding, Effective, Permitted, Inheritable, AmbientRights uint64
 }
 
+// userOf gives a request's user.
+func userOf(request []byte) uint32 {
+	var h header
+	_, _ = binary.Decode(request, binary.NativeEndian, &h) // it was encoded here
+	return h.UID
+}
+
 // requestFor gives what the program is told, for a process of the runtime specification in JSON. That of the last
 // process is kept: a health check asks for the same again and again.
 func (e *Enterer) requestFor(c *Container, spec []byte) ([]byte, error) {

@@ -12,7 +12,7 @@
  * has nothing in it but the request, as the process that stays never reads one, and until the exec it is not dumpable. The
  * program file itself is a sealed memfd that nobody can write to.
  *
- * What is to be done again and again is in repeat.h.
+ * What is to be done again and again is in repeat.h, and the process that does it in waiter.h.
  *
  * Whatever goes wrong, the process ends, and the shim has runc do it all again: so there is no case here that runc does
  * otherwise, and no message to find words for. A process that can't say that it is ready ends too: nobody waits for it.
@@ -34,30 +34,22 @@ __asm__(".text\n.global _start\n_start:\n\txor %ebp,%ebp\n\tand $-16,%rsp\n\tcal
 __asm__(".text\n.global _start\n_start:\n\tmov x29,#0\n\tmov x30,#0\n\tb enter\n");
 #endif
 
-/* Where the first process of a check that is repeated makes the second one known. */
-static volatile int *seconds;
-#define SECONDS_SIZE 4096
-
-/* join is the first process's work; it returns in the second. */
-static void join(const struct parts *p)
+/* go_in takes the process into the container, in all but its PID namespace: that has its children. */
+static void go_in(const struct parts *p)
 {
-	long pid;
-
 	leave_host(p);
 	must(STEP_NAMESPACES, CALL(setns, OBJECT, asked->namespaces));
 	CALL(close, OBJECT);
-	if (stays.run < 0) {
-		pid = CALL(clone, SIGCHLD, 0, 0, 0, 0);
-	} else {
-		/* The process that stays is the parent of both. What they share is for the outer one alone. */
-		must(STEP_FORK, CALL(madvise, seconds, SECONDS_SIZE, MADV_DONTFORK));
-		pid = CALL(clone, CLONE_PARENT, 0, 0, 0, 0);
-		if (pid > 0)
-			seconds[stays.run] = (int)pid;
+}
+
+static void join_keyring(const struct parts *p)
+{
+	if (asked->flags & KEYRING) {
+		long err = CALL(keyctl, KEYCTL_JOIN_SESSION_KEYRING, p->keyring);
+
+		if (err != -ENOSYS)
+			must(STEP_KEYRING, err);
 	}
-	must(STEP_FORK, pid);
-	if (pid)
-		end(0);
 }
 
 /* work is the life of the two processes, for a request that has been read. */
@@ -65,19 +57,18 @@ static void __attribute__((noreturn)) work(long request_size)
 {
 	struct parts p = { 0 };
 	const char *file;
+	long pid;
 
 	CALL(rt_sigprocmask, SIG_SETMASK, &stays.mask, 0, sizeof(stays.mask));
 	read_request(&p, request_size);
-	join(&p);
-
+	go_in(&p);
+	pid = CALL(clone, SIGCHLD, 0, 0, 0, 0);
+	must(STEP_FORK, pid);
+	if (pid)
+		end(0);
 	must(STEP_CLOSE, CALL(close_range, SOCKET, ~0u, CLOSE_RANGE_CLOEXEC));
 	must(STEP_SESSION, CALL(setsid, 0));
-	if (asked->flags & KEYRING) {
-		long err = CALL(keyctl, KEYCTL_JOIN_SESSION_KEYRING, p.keyring);
-
-		if (err != -ENOSYS)
-			must(STEP_KEYRING, err);
-	}
+	join_keyring(&p);
 	keep_inside(&p);
 	become(&p);
 	file = find();
@@ -88,10 +79,46 @@ static void __attribute__((noreturn)) work(long request_size)
 	end(255);
 }
 
+/* What comes with a message: descriptors, or where that was asked for, the sender's process id. */
 struct given {
 	long n;
-	int fd[GIVEN_MOST];
+	int fd[GIVEN_MOST], sender;
 };
+
+/* receive takes a message with what comes with it, and gives its size. */
+static long receive(int socket, void *to, size_t size, int flags, struct given *g)
+{
+	struct {
+		size_t len;
+		int level, type;
+		int fd[GIVEN_MOST];
+	} rights __attribute__((aligned(8)));
+	struct {
+		void *base;
+		size_t len;
+	} data = { to, size };
+	struct {
+		void *name;
+		uint32_t name_len;
+		void *data;
+		size_t data_len;
+		void *rights;
+		size_t rights_len;
+		int flags;
+	} message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
+	long n = CALL(recvmsg, socket, &message, MSG_CMSG_CLOEXEC | flags), i;
+
+	g->n = g->sender = 0;
+	if (n <= 0 || message.rights_len <= offsetof(__typeof__(rights), fd) || rights.level != SOL_SOCKET)
+		return n;
+	if (rights.type == SCM_CREDENTIALS)
+		g->sender = rights.fd[0];
+	if (rights.type == SCM_RIGHTS)
+		g->n = (long)((rights.len - offsetof(__typeof__(rights), fd)) / sizeof(int));
+	for (i = 0; i < g->n; i++)
+		g->fd[i] = rights.fd[i];
+	return n;
+}
 
 /* begin is a process's beginning: what it was given gets its places, and the rest is closed. */
 static void __attribute__((noreturn)) begin(const struct given *g, int first)
@@ -150,40 +177,18 @@ static void create_one(const struct given *g, uint64_t flags)
 
 static void take(void);
 
+#include "waiter.h"
 #include "repeat.h"
 
 /* take takes a message of the shim's: an order, or the descriptors of a process that is to be made now. */
 static void take(void)
 {
-	struct {
-		size_t len;
-		int level, type;
-		int fd[GIVEN_MOST];
-	} rights __attribute__((aligned(8)));
 	struct order order;
-	struct {
-		void *base;
-		size_t len;
-	} data = { &order, sizeof(order) };
-	struct {
-		void *name;
-		uint32_t name_len;
-		void *data;
-		size_t data_len;
-		void *rights;
-		size_t rights_len;
-		int flags;
-	} message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
-	long n = CALL(recvmsg, CONTROL, &message, MSG_CMSG_CLOEXEC);
-	struct given g = { 0 };
-	int i;
+	struct given g;
+	long n = receive(CONTROL, &order, sizeof(order), 0, &g);
 
 	if (n <= 0)
 		leave_all(); /* the shim is gone */
-	if (message.rights_len >= offsetof(__typeof__(rights), fd) && rights.level == SOL_SOCKET && rights.type == SCM_RIGHTS)
-		g.n = (long)((rights.len - offsetof(__typeof__(rights), fd)) / sizeof(int));
-	for (i = 0; i < g.n; i++)
-		g.fd[i] = rights.fd[i];
 	if (n != sizeof(order))
 		enter_once(&g);
 	else if (order.what == CREATE)

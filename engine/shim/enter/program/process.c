@@ -9,7 +9,7 @@ static union {
 	char bytes[REQUEST_MAX];
 } in __attribute__((aligned(16)));
 
-struct stays stays = { .run = -1 };
+struct stays stays;
 char *const request_bytes = in.bytes;
 const struct request *const asked = &in.r;
 char *args[STRINGS_MAX], *env[STRINGS_MAX + 1];
@@ -44,11 +44,6 @@ long tell(char what, uint32_t place, int32_t err)
 		uint32_t what, place;
 		int32_t err;
 	} m = { (uint8_t)what, place, err };
-	uint64_t failure = (uint64_t)place << 16 | (uint32_t)err;
-
-	/* A check's parent hears of its end anyway. */
-	if (stays.run >= 0)
-		return what == FAILED ? CALL(write, SOCKET, &failure, sizeof(failure)) : 0;
 	return CALL(sendto, SOCKET, &m, sizeof(m), MSG_NOSIGNAL, 0, 0);
 }
 
@@ -234,10 +229,18 @@ static void set_capabilities(void)
 			CALL(prctl, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, i, 0, 0); /* what can't be had is left out */
 }
 
+static void stay_inside(void)
+{
+	must(STEP_INSIDE, CALL(getcwd, path, sizeof(path)));
+	/* The kernel gives a folder outside of the container as "(unreachable)...". */
+	if (path[0] != '/')
+		must(STEP_INSIDE, -ENOENT);
+}
+
 /* become makes the process the user's, with the user's rights, in the container's folder. */
 void become(const struct parts *p)
 {
-	long err = CALL(chdir, p->cwd), n;
+	long err = CALL(chdir, p->cwd);
 	uint32_t i;
 
 	/* A folder may be closed to root and open to the user. */
@@ -255,13 +258,19 @@ void become(const struct parts *p)
 	must(STEP_USER, CALL(setuid, asked->uid));
 	if (err < 0)
 		must(STEP_CWD, CALL(chdir, p->cwd));
-	/* The kernel gives a folder outside of the container as "(unreachable)...". */
-	n = CALL(getcwd, path, sizeof(path));
-	must(STEP_INSIDE, n);
-	if (path[0] != '/')
-		must(STEP_INSIDE, -ENOENT);
+	stay_inside();
 	must(STEP_USER, CALL(prctl, PR_SET_KEEPCAPS, 0, 0, 0, 0));
 	set_capabilities();
+}
+
+void come_back(const struct parts *p)
+{
+	long err = CALL(chdir, p->cwd);
+
+	/* Where the user may not go, root has gone before. */
+	if (err != -EACCES && err != -EPERM)
+		must(STEP_CWD, err);
+	stay_inside();
 }
 
 static int executable(const char *file)

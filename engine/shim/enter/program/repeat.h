@@ -1,11 +1,11 @@
 /*
- * Checks that are repeated. The process that stays has, for each, what a request has, and makes the same two processes for it again
- * and again: at first, and then a time after the last one's end, for as long as they succeed. It waits for them itself, as their
- * parent. What came of those that succeed it keeps for up to a second, so that the shim is woken once for many; all else
- * ends the repetition and is told at once.
+ * Checks that are repeated. The process that stays has, for each, what a request has, and makes a process that waits in the container
+ * (waiter.h). It has that make a check at first, and then a time after the last one's end, for as long as they succeed. It is the
+ * parent of both, and waits for them itself. What came of those that succeed it keeps for up to a second, so that the shim is
+ * woken once for many; all else ends the repetition and is told when nothing of it is there any more.
  *
  * What is of no container's business is not in its processes: descriptors are closed before anything is joined, as
- * always, and outputs are in memory that is not inherited. A request is in a file, and read by the first process.
+ * always, and outputs are in memory that is not inherited. A request is in a file, and read by the process that waits.
  */
 
 #define NANO 1000000000LL
@@ -20,6 +20,7 @@ struct order {
 	uint32_t what;
 	uint32_t places;                  /* how many checks may run at a time, all together */
 	uint64_t tag;                     /* of a creation, flags of clone */
+	uint32_t uid, unused;             /* of who is to own the output */
 	int64_t first, interval, timeout; /* in nanoseconds; the first check is so long from now */
 };
 
@@ -44,19 +45,26 @@ struct result {
 #define LONG (20 * MILLI)
 /* How long a check that was killed may take to end. */
 #define END_MOST (10 * NANO)
+/* The longest interval in which a process waits for the next check. It saves two thirds of what a check costs, for some 80 KiB. */
+#define WAIT_MOST (5 * NANO)
 
 struct slot {
 	uint64_t tag;
 	int64_t interval, timeout, due;
 	int used, running, removed;
-	int request, first_process, cgroup, failure;
+	int waiter, socket; /* the process that waits, 0: none; and what it listens to, -1: nobody does */
+	int request, first_process, cgroup;
+	uint32_t uid;
 };
 
-/* A check that runs. */
+/* A check that runs, or has ended the repetition. */
 struct run {
 	struct slot *slot; /* NULL: none */
-	int first, second; /* processes; 0: not there, or not known */
+	int pid;           /* 0: not there, or not known */
 	int out, killed, told, is_long;
+	int over; /* it is known what came of it: */
+	uint32_t kind;
+	int32_t status, failure;
 	int64_t began, began_real, ended_real;
 	int64_t limit; /* when it has taken too long to end; once it was killed, when nobody waits for it any more */
 	uint32_t length;
@@ -74,7 +82,6 @@ struct kept {
 static struct slot slots[SLOTS];
 static int slots_end, places = 1;
 static struct kept *kept;
-static struct { int pid, status; } early[PLACES_MOST];
 
 static int64_t clock(int which)
 {
@@ -87,23 +94,58 @@ static int64_t clock(int which)
 static int64_t mono(void) { return clock(1); }
 static int64_t real(void) { return clock(0); }
 
-static void kill_run(struct run *r)
+/* kill_child kills what is a child, and cannot be another process by now. */
+static void kill_child(int pid)
 {
-	if (!r->killed) {
-		int pid = r->second ? r->second : seconds[r - kept->runs];
+	char info[128];
 
-		r->killed = 1;
-		r->limit = mono() + END_MOST;
-		CALL(kill, pid ? pid : r->first, SIGKILL);
-	}
+	if (CALL(waitid, P_PID, pid, info, WEXITED | WNOHANG | WNOWAIT, NULL) == 0)
+		CALL(kill, pid, SIGKILL);
 }
 
-/* leave_all ends the process, and the checks that run. */
+/* hear takes what a check's process has said of itself, and whoever made it. 0 says that there is nobody to say more. */
+static int hear(struct run *r)
+{
+	struct {
+		uint32_t what, place;
+		int32_t err;
+	} m;
+	struct given g;
+	long n;
+
+	while ((n = receive(r->slot->socket, &m, sizeof(m), MSG_DONTWAIT, &g)) == sizeof(m)) {
+		if (m.what == FAILED)
+			r->failure = (int32_t)(m.place << 16 | (uint32_t)m.err);
+		else if ((r->pid = g.sender) && r->killed)
+			kill_child(r->pid);
+	}
+	return n == -EAGAIN;
+}
+
+/* kill_run ends a check, or who was to make it. */
+static void kill_run(struct run *r)
+{
+	if (r->killed)
+		return;
+	r->killed = 1;
+	r->limit = mono() + END_MOST;
+	if (!r->pid)
+		hear(r);
+	if (r->pid)
+		kill_child(r->pid);
+	else if (r->slot->waiter)
+		CALL(kill, r->slot->waiter, SIGKILL);
+}
+
+/* leave_all ends the process, and all that it has made. */
 static void __attribute__((noreturn)) leave_all(void)
 {
 	for (int i = 0; i < PLACES_MOST; i++)
-		if (kept->runs[i].slot)
+		if (kept->runs[i].slot && !kept->runs[i].over)
 			kill_run(&kept->runs[i]);
+	for (struct slot *s = slots; s < slots + slots_end; s++)
+		if (s->used && s->waiter)
+			CALL(kill, s->waiter, SIGKILL);
 	end(0);
 }
 
@@ -138,14 +180,15 @@ static void tell_result(const struct slot *s, uint32_t kind, int32_t status, con
 		flush();
 }
 
-/* leave ends a repetition. */
+/* leave ends a repetition of which no process is there any more. */
 static void leave(struct slot *s)
 {
 	CALL(close, s->request);
 	CALL(close, s->first_process);
-	CALL(close, s->failure);
 	if (s->cgroup >= 0)
 		CALL(close, s->cgroup);
+	if (s->socket >= 0)
+		CALL(close, s->socket);
 	s->used = 0;
 	while (slots_end > 0 && !slots[slots_end - 1].used)
 		slots_end--;
@@ -165,7 +208,7 @@ static void add(const struct order *o, const struct given *g)
 	while (s < slots + SLOTS && s->used)
 		s++;
 	memset(s, 0, s < slots + SLOTS ? sizeof(*s) : 0);
-	if (s == slots + SLOTS || g->n <= ORDER_FIRST_PROCESS || (s->failure = (int)CALL(eventfd2, 0, O_CLOEXEC | O_NONBLOCK)) < 0) {
+	if (s == slots + SLOTS || g->n <= ORDER_FIRST_PROCESS) {
 		for (int i = 0; i < g->n; i++)
 			CALL(close, g->fd[i]);
 		refuse(o->tag);
@@ -178,28 +221,42 @@ static void add(const struct order *o, const struct given *g)
 	s->request = g->fd[ORDER_REQUEST];
 	s->first_process = g->fd[ORDER_FIRST_PROCESS];
 	s->cgroup = g->n > ORDER_CGROUP ? g->fd[ORDER_CGROUP] : -1;
+	s->socket = -1;
+	s->uid = o->uid;
 	s->used = 1;
 	if (s >= slots + slots_end)
 		slots_end = (int)(s - slots) + 1;
 	places = o->places < 1 || o->places > PLACES_MOST ? PLACES_MOST : (int)o->places;
 }
 
+/* dismiss ends the process that waits for a repetition's checks, and with it, unless a check runs, the repetition if it was removed. */
+static void dismiss(struct slot *s)
+{
+	if (s->waiter) {
+		CALL(kill, s->waiter, SIGKILL);
+	} else if (s->removed && !s->running) {
+		tell_result(s, REMOVED, 0, NULL);
+		leave(s);
+	}
+}
+
+/* remove_tag ends a repetition. It is told when nothing of it is there any more. */
 static void remove_tag(uint64_t tag)
 {
-	for (struct slot *s = slots; s < slots + slots_end; s++) {
-		if (!s->used || s->tag != tag)
-			continue;
-		if (!s->running) {
-			leave(s);
-			break;
-		}
-		s->removed = 1;
-		for (int i = 0; i < PLACES_MOST; i++)
-			if (kept->runs[i].slot == s)
-				kill_run(&kept->runs[i]);
-		return; /* it is told at its end */
+	struct slot *s = slots;
+
+	while (s < slots + slots_end && (!s->used || s->tag != tag))
+		s++;
+	if (s == slots + slots_end) {
+		refuse(tag);
+		return;
 	}
-	refuse(tag);
+	s->removed = 1;
+	for (int i = 0; i < PLACES_MOST; i++)
+		if (kept->runs[i].slot == s && !kept->runs[i].over)
+			kill_run(&kept->runs[i]);
+	if (!s->running)
+		dismiss(s);
 }
 
 /* read_output takes what there is, and keeps the beginning. */
@@ -223,147 +280,219 @@ static void read_output(struct run *r)
 	}
 }
 
-/* finish is the end of a run, if none of its processes is there any more. */
-static void finish(struct run *r, int status, int entered)
+/* conclude is the end of a repetition, by what came of its last check. */
+static void conclude(struct run *r)
 {
 	struct slot *s = r->slot;
-	uint64_t failure = 0;
-	uint32_t kind;
 
-	if (r->told) { /* it took too long to end, too */
-		r->slot = NULL;
-		leave(s);
-		return;
-	}
-	r->ended_real = real();
+	r->slot = NULL;
+	if (!r->told)
+		tell_result(s, s->removed ? REMOVED : r->kind, r->status, r);
+	leave(s);
+}
+
+/* finish is the end of a check. begun says that there was one. */
+static void finish(struct run *r, int status, int begun)
+{
+	struct slot *s = r->slot;
+
+	r->over = 1;
+	if (!r->told)
+		r->ended_real = real();
 	if (r->out >= 0)
 		read_output(r);
 	/* What it has left to others that still run is not listened to. */
 	if (r->out >= 0)
 		CALL(close, r->out);
-	r->slot = NULL;
-	s->running = 0;
-	if (s->removed) {
-		kind = REMOVED;
-	} else if (r->killed) {
-		kind = TIMED_OUT;
-	} else if ((status && CALL(read, s->failure, &failure, sizeof(failure)) > 0) || !entered) {
-		kind = NOT_ENTERED;
-		status = (int32_t)failure;
+	r->out = -1;
+	if (status)
+		hear(r);
+	r->pid = 0;
+	r->status = status;
+	if (r->killed) {
+		r->kind = TIMED_OUT;
+	} else if (r->failure || !begun) {
+		r->kind = NOT_ENTERED;
+		r->status = r->failure;
 	} else {
-		kind = status ? ENDED : SUCCEEDED;
+		r->kind = status ? ENDED : SUCCEEDED;
 	}
-	tell_result(s, kind, status, r);
-	if (kind == SUCCEEDED)
+	if (r->kind == SUCCEEDED && !s->removed) {
+		tell_result(s, SUCCEEDED, 0, r);
+		r->slot = NULL;
+		s->running = 0;
 		s->due = mono() + s->interval;
+		if (s->interval > WAIT_MOST)
+			dismiss(s);
+		return;
+	}
+	r->limit = mono() + END_MOST;
+	if (s->waiter)
+		CALL(kill, s->waiter, SIGKILL);
 	else
-		leave(s);
+		conclude(r);
 }
 
-/* reaped is called for each process that was waited for. */
-static void reaped(int pid, int status)
+/* run_of gives the check that a process is. */
+static struct run *run_of(int pid)
 {
-	int pending = 0, i;
-
-	for (i = 0; i < PLACES_MOST; i++) {
+	for (int i = 0; i < PLACES_MOST; i++)
+		if (kept->runs[i].slot && kept->runs[i].pid == pid)
+			return &kept->runs[i];
+	/* It may have been too short for anybody to listen. */
+	for (int i = 0; i < PLACES_MOST; i++) {
 		struct run *r = &kept->runs[i];
 
-		if (!r->slot)
-			continue;
-		if (pid == r->first) {
-			r->first = 0;
-			r->second = seconds[i];
-			if (!r->second) {
-				finish(r, status, 0);
-				return;
-			}
-			for (int k = 0; k < PLACES_MOST; k++)
-				if (early[k].pid == r->second) {
-					early[k].pid = 0;
-					finish(r, early[k].status, 1);
-					return;
-				}
-			return;
-		}
-		if (pid == seconds[i]) {
-			if (r->first) { /* it is about to end */
-				pending = 1;
-				continue;
-			}
-			finish(r, status, 1);
-			return;
-		}
-		pending |= r->first != 0;
+		if (r->slot && !r->over && !r->pid && (hear(r), r->pid == pid))
+			return r;
 	}
-	/* One that its maker has not made known yet, or the maker of another one that is the shim's. */
-	for (i = 0; pending && i < PLACES_MOST; i++)
-		if (!early[i].pid) {
-			early[i].pid = pid;
-			early[i].status = status;
+	return NULL;
+}
+
+/* no_waiter is the end of a process that waits. */
+static void no_waiter(struct slot *s)
+{
+	s->waiter = 0;
+	for (int i = 0; i < PLACES_MOST; i++)
+		if (kept->runs[i].slot == s) {
+			if (kept->runs[i].over)
+				conclude(&kept->runs[i]);
 			return;
 		}
+	CALL(close, s->socket);
+	s->socket = -1;
+	dismiss(s);
+}
+
+/* reaped is called for each process that was waited for. Those that are nobody's here are on their way into a container for the shim. */
+static void reaped(int pid, int status)
+{
+	struct run *r = run_of(pid);
+
+	if (r) {
+		finish(r, status, 1);
+		return;
+	}
+	for (struct slot *s = slots; s < slots + slots_end; s++)
+		if (s->used && s->waiter == pid) {
+			no_waiter(s);
+			return;
+		}
+}
+
+/* see_if_lost finds a check that came to nothing before it could say a word: nobody has its output, or nobody is there to say one. */
+static void see_if_lost(struct run *r)
+{
+	if (r->over || r->pid || (r->out >= 0 && r->slot->waiter))
+		return;
+	if ((!hear(r) || r->out < 0) && !r->pid)
+		finish(r, 0, 0);
 }
 
 static void reap(int signals)
 {
 	char got[128 * 4];
-	int status = 0, pending = 0;
+	int status = 0;
 	long pid;
 
 	CALL(read, signals, got, sizeof(got));
 	while ((pid = CALL(wait4, -1, &status, WNOHANG | __WALL, NULL)) > 0)
 		reaped((int)pid, status);
-	for (int i = 0; i < PLACES_MOST; i++)
-		pending |= kept->runs[i].slot && kept->runs[i].first;
-	if (!pending)
-		memset(early, 0, sizeof(early));
+	for (int i = 0; i < PLACES_MOST; i++) {
+		struct run *r = &kept->runs[i];
+
+		if (r->slot && !r->over && !r->pid && r->out >= 0)
+			read_output(r); /* there may be nobody to write any */
+	}
 }
 
-/* check_first is the first process of a check. */
-static void __attribute__((noreturn)) check_first(const struct slot *s, int out, int run)
+/* begin_waiting is the beginning of the process that waits. */
+static void __attribute__((noreturn)) begin_waiting(const struct slot *s, int socket)
 {
 	long n = CALL(pread64, s->request, request_bytes, REQUEST_MAX, 0);
 
-	if (n < 0 || CALL(dup3, s->failure, SOCKET, 0) < 0 || CALL(dup3, s->first_process, OBJECT, 0) < 0 ||
-	    CALL(dup3, out, 1, 0) < 0 || CALL(dup3, out, 2, 0) < 0 || CALL(close_range, OBJECT + 1, ~0u, 0) < 0)
+	if (CALL(dup3, socket, SOCKET, 0) < 0 || CALL(dup3, s->first_process, OBJECT, 0) < 0 || CALL(close_range, OBJECT + 1, ~0u, 0) < 0)
 		end(255);
-	stays.run = run;
-	work(n);
+	wait_inside(n);
 }
 
-static void start(struct slot *s)
+/* call_waiter makes a process that waits, and says whether there is one. */
+static int call_waiter(struct slot *s)
 {
 	struct clone_args how = { .exit_signal = SIGCHLD };
-	struct run *r = kept->runs;
-	int ends[2];
-	long pid;
+	int ends[2], yes = 1;
+	long pid = -1;
 
-	while (r->slot)
-		r++;
-	s->due = mono() + s->interval; /* of one that can't be made */
-	if (CALL(pipe2, ends, O_CLOEXEC) < 0)
-		return;
-	CALL(fcntl, ends[0], F_SETFL, O_NONBLOCK);
+	if (s->socket >= 0)
+		CALL(close, s->socket);
+	s->socket = -1;
+	if (CALL(socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, ends) < 0)
+		return 0;
 	if (s->cgroup >= 0) {
 		how.flags = CLONE_INTO_CGROUP;
 		how.cgroup = (uint64_t)s->cgroup;
 	}
-	seconds[r - kept->runs] = 0;
+	if (CALL(setsockopt, ends[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) == 0)
+		pid = CALL(clone3, &how, sizeof(how));
+	if (pid == 0)
+		begin_waiting(s, ends[1]);
+	CALL(close, ends[1]);
+	if (pid < 0) {
+		CALL(close, ends[0]);
+		return 0;
+	}
+	s->socket = ends[0];
+	s->waiter = (int)pid;
+	return 1;
+}
+
+/* give_output has a process that waits make a check, which has that output. */
+static void give_output(const struct slot *s, int out)
+{
+	struct {
+		size_t len;
+		int level, type, fd;
+	} rights __attribute__((aligned(8))) = { offsetof(__typeof__(rights), fd) + sizeof(int), SOL_SOCKET, SCM_RIGHTS, out };
+	struct {
+		const void *base;
+		size_t len;
+	} data = { "", 1 };
+	struct {
+		void *name;
+		uint32_t name_len;
+		void *data;
+		size_t data_len;
+		void *rights;
+		size_t rights_len;
+		int flags;
+	} message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
+
+	if (s->uid)
+		CALL(fchown, out, s->uid, -1);
+	/* If nobody takes it, nobody will have the output. */
+	CALL(sendmsg, s->socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void start(struct slot *s)
+{
+	struct run *r = kept->runs;
+	int ends[2] = { -1, -1 };
+
+	while (r->slot)
+		r++;
+	r->slot = s;
 	r->began = mono();
 	r->limit = r->began + s->timeout;
 	r->began_real = real();
-	pid = CALL(clone3, &how, sizeof(how));
-	if (pid == 0)
-		check_first(s, ends[1], (int)(r - kept->runs));
-	CALL(close, ends[1]);
-	r->out = ends[0];
-	r->slot = s;
+	r->pid = r->killed = r->told = r->is_long = r->over = r->status = r->failure = 0;
 	r->length = 0;
-	r->killed = r->told = r->is_long = r->second = 0;
-	r->first = (int)(pid > 0 ? pid : 0);
 	s->running = 1;
-	if (pid < 0)
-		finish(r, 0, 0);
+	if ((s->waiter || call_waiter(s)) && CALL(pipe2, ends, O_CLOEXEC) == 0) {
+		CALL(fcntl, ends[0], F_SETFL, O_NONBLOCK);
+		give_output(s, ends[1]);
+		CALL(close, ends[1]);
+	}
+	r->out = ends[0]; /* without one it is lost */
 }
 
 /* begin_due starts what is due, the longest overdue first, and gives how many run. */
@@ -376,7 +505,7 @@ static int begin_due(int64_t now)
 		for (int i = 0; i < PLACES_MOST; i++)
 			running += kept->runs[i].slot != NULL;
 		for (struct slot *s = slots; running < places && s < slots + slots_end; s++)
-			if (s->used && !s->running && s->due <= now && (!next || s->due < next->due))
+			if (s->used && !s->running && !s->removed && s->due <= now && (!next || s->due < next->due))
 				next = s;
 		if (!next)
 			return running;
@@ -391,16 +520,20 @@ static void look_after(struct run *r, int64_t now)
 		r->is_long = 1;
 	if (now < r->limit || r->told)
 		return;
-	if (!r->killed) {
+	if (!r->killed && !r->over) {
 		kill_run(r);
-	} else {
-		r->ended_real = real();
-		tell_result(r->slot, r->slot->removed ? REMOVED : TIMED_OUT, 0, r);
-		r->told = 1;
-		if (r->out >= 0)
-			CALL(close, r->out);
-		r->out = -1;
+		return;
 	}
+	/* It does not end. Nobody waits for that. */
+	if (!r->over) {
+		r->ended_real = real();
+		r->kind = TIMED_OUT;
+	}
+	tell_result(r->slot, r->slot->removed ? REMOVED : r->kind, r->status, r);
+	r->told = 1;
+	if (r->out >= 0)
+		CALL(close, r->out);
+	r->out = -1;
 }
 
 static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -413,7 +546,7 @@ static int64_t next_time(int64_t now, int running)
 	if (kept->length)
 		at = earlier(at, kept->since + KEEP);
 	for (struct slot *s = slots; running < places && s < slots + slots_end; s++)
-		if (s->used && !s->running)
+		if (s->used && !s->running && !s->removed)
 			at = earlier(at, s->due);
 	for (int i = 0; i < PLACES_MOST; i++) {
 		const struct run *r = &kept->runs[i];
@@ -440,12 +573,10 @@ static int prepare(void)
 	struct rlimit64 all;
 	uint64_t child = 1 << (SIGCHLD - 1);
 	long at = CALL(mmap, 0, sizeof(*kept), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	long shared = CALL(mmap, 0, SECONDS_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-	if (at < 0 || shared < 0 || CALL(madvise, at, sizeof(*kept), MADV_DONTFORK) < 0)
+	if (at < 0 || CALL(madvise, at, sizeof(*kept), MADV_DONTFORK) < 0)
 		end(255);
 	kept = (struct kept *)at;
-	seconds = (int *)shared;
 	/* A few descriptors for each repetition. Processes in containers get back the limit that was. */
 	if (CALL(prlimit64, 0, RLIMIT_NOFILE, 0, &stays.files) < 0)
 		end(255);
@@ -470,11 +601,19 @@ static void turn(int signals)
 	struct { int64_t s, ns; } wait;
 	int n = 2, of[PLACES_MOST];
 
-	for (int i = 0; i < PLACES_MOST; i++)
-		if (kept->runs[i].slot && kept->runs[i].is_long && kept->runs[i].out >= 0) {
+	for (int i = 0; i < PLACES_MOST; i++) {
+		const struct run *r = &kept->runs[i];
+		int fd = -1;
+
+		if (r->slot && r->killed && !r->pid && !r->over)
+			fd = r->slot->socket; /* who was about to be made may be, and is to be killed */
+		else if (r->slot && r->is_long)
+			fd = r->out;
+		if (fd >= 0) {
 			of[n - 2] = i;
-			polled[n++] = (struct poll){ kept->runs[i].out, POLLIN, 0 };
+			polled[n++] = (struct poll){ fd, POLLIN, 0 };
 		}
+	}
 	at = at > now ? at - now : 0;
 	wait.s = at / NANO;
 	wait.ns = at % NANO;
@@ -487,6 +626,9 @@ static void turn(int signals)
 			read_output(&kept->runs[of[n - 2]]);
 	if (polled[1].got)
 		reap(signals);
+	for (int i = 0; i < PLACES_MOST; i++)
+		if (kept->runs[i].slot)
+			see_if_lost(&kept->runs[i]);
 	now = mono();
 	for (int i = 0; i < PLACES_MOST; i++)
 		if (kept->runs[i].slot)

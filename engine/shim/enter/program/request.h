@@ -54,11 +54,10 @@ struct parts {
 	char *strings; /* of the steps */
 };
 
-/* What is known of the process that stays: what it was started with, and of a check that is repeated its place (see repeat.h). */
+/* What the process that stays was started with. */
 struct stays {
 	struct rlimit64 files;
 	uint64_t mask;
-	int run; /* -1: it is none */
 };
 
 extern struct stays stays;
@@ -87,9 +86,11 @@ void leave_host(const struct parts *p);
 /* write_file writes a short text to a file that is there. */
 void write_file(uint32_t place, const char *name, const char *text);
 
-/* keep_inside limits the process, become makes it the user's, find gives the file of its program. */
+/* keep_inside limits the process, become makes it the user's, come_back goes to its folder as that is later; find
+ * gives the file of its program. */
 void keep_inside(struct parts *p);
 void become(const struct parts *p);
+void come_back(const struct parts *p);
 const char *find(void);
 
 /* set_last_filter sets the filter that comes as late as can be, if there is one. */
