@@ -44,6 +44,8 @@ enum {
 enum { NO_LINKS = 1, OF_TMPFS = 2, ON_PROC = 4 };
 
 #define INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+/* How often a path is looked for that the kernel can't be sure of. */
+#define LOOKUPS 256
 #define KEY_USR_SEARCH 0x80000
 #define IFF_UP 1
 #define SIOCGIFFLAGS 0x8913
@@ -97,11 +99,15 @@ static long lookup(const char *path, uint64_t flags, uint64_t resolve)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC | flags, .resolve = INSIDE | resolve };
 	long fd;
+	int left = LOOKUPS;
 
-	/* When something is renamed at the same time anywhere, the kernel may not know whether ".." leads out. */
+	/*
+	 * When something is renamed at the same time anywhere, the kernel may not know whether ".." leads out. A container that does
+	 * nothing else must not keep this process here for ever.
+	 */
 	do
 		fd = CALL(openat2, root, path, &how, sizeof(how));
-	while (fd == -EAGAIN);
+	while (fd == -EAGAIN && --left > 0);
 	return fd;
 }
 
