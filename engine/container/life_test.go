@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -395,6 +396,64 @@ func TestAContainerThatWasMadeReadyAndNotStartedLeavesNoTask(t *testing.T) {
 			}
 			if got := r.Task(c.ID); got != taskapi.Status_UNKNOWN || c.Running() {
 				t.Errorf("task %v, running: %t", got, c.Running())
+			}
+		})
+	}
+}
+
+// What is there only while a task is made goes with that, whether it works or not; a task that was made for nothing goes as well.
+func TestWhatIsAroundATaskEndsWithItsMaking(t *testing.T) {
+	failed := errors.New("it does not go away")
+	for name, c := range map[string]struct {
+		before, after error
+		want          taskapi.Status
+	}{
+		"it is made":                 {want: taskapi.Status_RUNNING},
+		"it can't be made":           {before: failed, want: taskapi.Status_UNKNOWN},
+		"what is around it can't go": {after: failed, want: taskapi.Status_UNKNOWN},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := containertest.New(t)
+			s := open(t, r, container.Hooks{})
+			box := containertest.Add(t, s, container.Record{})
+			var order []string
+			o := container.StartOptions{
+				Prepare:  func(context.Context) error { order = append(order, "prepared"); return nil },
+				Announce: func(context.Context) error { order = append(order, "announced"); return nil },
+				Around: func(ctx context.Context, create func(context.Context) error) error {
+					order = append(order, "begun")
+					if c.before != nil {
+						return c.before
+					}
+					if err := create(ctx); err != nil {
+						return err
+					}
+					if r.Task(box.ID) != taskapi.Status_CREATED {
+						t.Errorf("it is %v when it has been made", r.Task(box.ID))
+					}
+					order = append(order, "ended")
+					return c.after
+				},
+			}
+			err := s.Start(containertest.Context(t), box, o)
+			if want := c.before != nil || c.after != nil; (err != nil) != want || want && !errors.Is(err, failed) {
+				t.Errorf("error %v", err)
+			}
+			if got := r.Task(box.ID); got != c.want {
+				t.Errorf("the task is %v", got)
+			}
+			want := []string{"prepared", "begun", "ended", "announced"}
+			switch {
+			case c.before != nil:
+				want = want[:2]
+			case c.after != nil:
+				want = want[:3]
+			}
+			if !slices.Equal(order, want) {
+				t.Errorf("order %q", order)
+			}
+			if err := s.Start(containertest.Context(t), box, container.StartOptions{}); err != nil || !box.Running() {
+				t.Errorf("started again: %v, %s", err, box.Status().State)
 			}
 		})
 	}

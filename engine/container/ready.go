@@ -2,6 +2,7 @@ package container
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
@@ -65,10 +66,21 @@ func (s *Store) makeReady(ctx context.Context, c *Container, o StartOptions) err
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	// This is brought to its end: a call that is broken off could leave a process that nobody knows.
-	if err := trace.Do(context.WithoutCancel(ctx), "task", func(ctx context.Context) error { return s.createTask(ctx, c, req) }); err != nil {
-		return startError(c, err)
+	create := func(ctx context.Context) error {
+		// This is brought to its end: a call that is broken off could leave a process that nobody knows.
+		err := trace.Do(context.WithoutCancel(ctx), "task", func(ctx context.Context) error { return s.createTask(ctx, c, req) })
+		if err != nil {
+			return startError(c, err)
+		}
+		c.ready = true
+		return nil
 	}
-	c.ready = true
-	return nil
+	if o.Around == nil {
+		return create(ctx)
+	}
+	err = o.Around(ctx, create)
+	if err != nil && c.ready {
+		err = errors.Join(err, s.unready(context.WithoutCancel(ctx), c))
+	}
+	return err
 }

@@ -23,6 +23,8 @@ type StartOptions struct {
 	Prepare  func(context.Context) error
 	Amend    func(*specs.Spec) error
 	Announce func(context.Context) error
+	// Around has create make the task, with what the runtime is to find while it does, and no longer. It may be nil.
+	Around func(ctx context.Context, create func(context.Context) error) error
 	// Started is called when the process runs, and before its exit can be handled. It may be nil.
 	Started func()
 	// Again is a start by a restart policy: it counts, and comes to nothing if the user has stopped the container.

@@ -1,6 +1,7 @@
 package container
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -111,9 +112,11 @@ func (s *Store) amend(ctx context.Context, id string, f func(*specs.Spec) error)
 	if err := f(&spec); err != nil {
 		return err
 	}
-	if cc.Spec, err = typeurl.MarshalAny(&spec); err != nil {
+	amended, err := typeurl.MarshalAny(&spec)
+	if err != nil || bytes.Equal(amended.GetValue(), cc.Spec.GetValue()) {
 		return err
 	}
+	cc.Spec = amended
 	_, err = s.cfg.Client.ContainerService().Update(ctx, cc, "spec")
 	return err
 }
