@@ -27,6 +27,9 @@ import (
 func (e *Engine) Restore(ctx context.Context) error {
 	ctx = namespaces.WithNamespace(ctx, runtime.Namespace)
 	e.restoring.Store(true)
+	if err := e.apply.ReleaseSubpaths(); err != nil {
+		e.cfg.Log.ErrorContext(ctx, "clear away what an engine left", "error", err)
+	}
 	// Events before the look at the tasks, so that no exit falls between the two.
 	events := e.containers.Subscribe(e.ctx)
 	if err := e.containers.Adopt(ctx); err != nil {

@@ -147,7 +147,8 @@ func (m *making) volume(ctx context.Context, v volumes.Mount, previous map[strin
 		}
 	}
 	if v.Subpath != "" {
-		return m.cfg.Volumes.Subpath(v.Source, v.Subpath)
+		// Each start binds anew what is there then.
+		return subpathPlace(m.cfg.Containers.StateDir(m.rec.ID), len(m.mounts)), m.cfg.Volumes.CheckSubpath(v.Source, v.Subpath)
 	}
 	return path, nil
 }

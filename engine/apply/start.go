@@ -18,7 +18,6 @@ import (
 	"berth/graph/plan"
 	"berth/netplan"
 	"berth/netplan/cni"
-	"berth/volumes"
 )
 
 // defaultGrace is how long a container may take to stop where nobody says otherwise.
@@ -108,6 +107,7 @@ func (a *Applier) startOptions(c *container.Container) container.StartOptions {
 	return container.StartOptions{
 		Prepare: func(ctx context.Context) error { return a.prepare(ctx, c) },
 		Amend:   a.amend(c),
+		Around:  a.withSubpaths(c),
 	}
 }
 
@@ -174,14 +174,13 @@ func (a *Applier) attach(ctx context.Context, c *container.Container) error {
 	return err
 }
 
-// amend enters what is known only now: the namespaces of containers that run.
+// amend enters what is known only now: the namespaces of containers that run, and where parts of volumes are.
 func (a *Applier) amend(c *container.Container) func(*specs.Spec) error {
-	inVolumes := slices.ContainsFunc(c.Mounts, func(m volumes.Mount) bool { return m.Subpath != "" })
-	if c.JoinPID == "" && c.JoinIPC == "" && !inVolumes {
+	if c.JoinPID == "" && c.JoinIPC == "" && !slices.ContainsFunc(c.Mounts, hasSubpath) {
 		return nil
 	}
 	return func(sp *specs.Spec) error {
-		if err := a.findSubpaths(c, sp); err != nil {
+		if err := a.placeSubpaths(c, sp); err != nil {
 			return err
 		}
 		for _, j := range []struct {
@@ -209,26 +208,6 @@ func (a *Applier) amend(c *container.Container) func(*specs.Spec) error {
 		}
 		return nil
 	}
-}
-
-// findSubpaths looks for folders in volumes anew: a container that has the volume may have put a link to anywhere on the host
-// into the place of one that was found before.
-func (a *Applier) findSubpaths(c *container.Container, sp *specs.Spec) error {
-	for _, m := range c.Mounts {
-		if m.Subpath == "" {
-			continue
-		}
-		path, err := a.cfg.Volumes.Subpath(m.Source, m.Subpath)
-		if err != nil {
-			return err
-		}
-		for i := range sp.Mounts {
-			if sp.Mounts[i].Destination == m.Target {
-				sp.Mounts[i].Source = path
-			}
-		}
-	}
-	return nil
 }
 
 // Exited does what the end of a container's process asks for, whoever ended it.
@@ -349,7 +328,7 @@ func (a *Applier) Remove(ctx context.Context, c *container.Container, force, rem
 		}
 	}
 	if err := trace.Do(ctx, "mounts", func(context.Context) error {
-		return errors.Join(unmountShm(c), a.removeSecrets(c), a.releaseVolumes(c, removeVolumes))
+		return errors.Join(unmountShm(c), a.removeSecrets(c), a.releaseSubpaths(c), a.releaseVolumes(c, removeVolumes))
 	}); err != nil {
 		return fmt.Errorf("remove container %q: %w", c.Name, err)
 	}

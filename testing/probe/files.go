@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func env(args []string) error {
@@ -97,6 +99,16 @@ func remove(args []string) error {
 		}
 	}
 	return nil
+}
+
+func exchange(args []string) error {
+	for {
+		for i := 0; i+1 < len(args); i += 2 {
+			if err := unix.Renameat2(unix.AT_FDCWD, args[i], unix.AT_FDCWD, args[i+1], unix.RENAME_EXCHANGE); err != nil {
+				return err
+			}
+		}
+	}
 }
 
 func mounts(args []string) error {

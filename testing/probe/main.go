@@ -64,6 +64,7 @@ func commands() map[string]command {
 		"fork-zombie":    {"leave a process that has ended to PID 1, and wait", 0, forkZombie},
 		"children":       {"wait with a child that waits as well; SIGTERM ends both", 0, children},
 		"processes":      {"print pid, state and command of every process that can be seen", 0, processes},
+		"exchange":       {"FILE FILE [FILE FILE...]: let the two of each pair change places, again and again", 2, exchange},
 		"wait-for-file":  {"FILE [TIMEOUT]: wait until FILE is there", 1, waitForFile},
 		"ok-after":       {"FILE N: fail, but for the Nth call and those after it; FILE holds the count", 2, okAfter},
 		"contains":       {"FILE TEXT: fail unless FILE has TEXT in it", 2, contains},

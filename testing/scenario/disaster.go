@@ -20,6 +20,16 @@ func (s *Scenario) KillShims() {
 	}
 }
 
+// HoldShims has the scenario's shims do nothing until they are let go.
+func (s *Scenario) HoldShims() (letGo func()) {
+	s.Helper()
+	shims := func(program string) bool { return program == "berth-shim" }
+	if s.signal(unix.SIGSTOP, shims) == 0 {
+		s.Fatal("there is no shim to hold")
+	}
+	return func() { s.signal(unix.SIGCONT, shims) }
+}
+
 // HitEngine kills the engine with SIGKILL if there is one, also one that doesn't answer yet or is about to end.
 func (s *Scenario) HitEngine() {
 	s.Helper()
@@ -59,6 +69,11 @@ func (s *Scenario) Reboot() {
 // kill kills those of the scenario's processes whose program's name is chosen, and counts them.
 func (s *Scenario) kill(chosen func(program string) bool) int {
 	s.Helper()
+	return s.signal(unix.SIGKILL, chosen)
+}
+
+func (s *Scenario) signal(signal unix.Signal, chosen func(program string) bool) int {
+	s.Helper()
 	seen, err := host.Observe(host.Scope{Root: s.Root, State: s.State, FoldersOnly: true})
 	if err != nil {
 		s.Fatal(err)
@@ -70,7 +85,7 @@ func (s *Scenario) kill(chosen func(program string) bool) int {
 			continue
 		}
 		if pid, err := strconv.Atoi(fields[1]); err == nil && pid > 1 {
-			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+			_ = unix.Kill(pid, signal) // it may have ended
 			n++
 		}
 	}

@@ -12,7 +12,8 @@
 //
 // Invariants: a folder with a volume's name is a whole volume, at every instant. Content that a
 // container could have written is never removed but by Remove. A name, a subpath or a symbolic link
-// in an image never leads out of the root or of the image.
+// in an image never leads out of the root or of the image. Who has a volume can change what is in it at any moment, and with it where
+// a path leads to: a part of one is given away as a mount of what was found, not as a path.
 //
 // # Design
 //

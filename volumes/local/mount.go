@@ -7,12 +7,10 @@ import (
 	"io/fs"
 	"net"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
-	securejoin "github.com/cyphar/filepath-securejoin"
 	"github.com/moby/sys/mount"
 	"golang.org/x/sys/unix"
 )
@@ -127,24 +125,4 @@ func (d *Driver) unmountData(v Volume) error {
 			return &Error{text: fmt.Sprintf("unmount volume %q", v.Name), hint: "a process on the host works in " + v.Mountpoint, cause: err}
 		}
 	}
-}
-
-// Subpath gives the folder or file sub inside a mounted volume. Symbolic links in the volume are followed
-// inside it only. It must exist.
-func (d *Driver) Subpath(name, sub string) (string, error) {
-	v, err := d.Get(name)
-	if err != nil {
-		return "", err
-	}
-	if !filepath.IsLocal(sub) {
-		return "", invalid(fmt.Sprintf("volume %q: subpath %q leads out of it", name, sub), "")
-	}
-	path, err := securejoin.SecureJoin(v.Mountpoint, sub)
-	if err != nil {
-		return "", fmt.Errorf("volume %q: subpath %q: %w", name, sub, err)
-	}
-	if _, err := os.Lstat(path); err != nil {
-		return "", &Error{text: fmt.Sprintf("volume %q: subpath %q", name, sub), hint: "make it in the volume first", cause: err}
-	}
-	return path, nil
 }
