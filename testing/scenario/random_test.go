@@ -31,9 +31,14 @@ services:
     network_mode: service:db
     ipc: service:db
     command: sleep
-  flap: {image: probe, command: exit 1 100ms, restart: always}
+  flap:
+    image: probe
+    command: sequence cat /part then exit 1 100ms
+    restart: always
+    volumes: [{type: volume, source: shelf, target: /part, volume: {subpath: link}}]
   shell: {image: probe, network_mode: bridge, command: sleep, restart: always}
 networks: {back: {}}
+volumes: {shelf: {external: true, name: shelf}}
 secrets:
   word: {environment: WORD}
   key: {file: ./key}
@@ -42,6 +47,9 @@ secrets:
 // Whatever the engine was doing when it was killed, the next commands work, and in the end nothing is left.
 func TestEngineKilledAtRandom(t *testing.T) {
 	s := scenario.New(t)
+	elsewhere := s.Folder("elsewhere", "services: {a: {image: probe-volume, command: sleep, volumes: [\"shelf:/data\"]}}\nvolumes: {shelf: {name: shelf}}\n")
+	elsewhere.Must("up", "-d")
+	elsewhere.Must("down", "-t", "0")
 	f := s.Folder("random", randomFile, "key", "from a file").With("WORD=from a variable")
 	takes := map[string]time.Duration{"up": f.Must("up", "-d").Elapsed}
 	verbs := [][]string{
@@ -123,6 +131,18 @@ func checkRandom(t *testing.T, s *scenario.Scenario, f *scenario.Folder) {
 	if got := f.Exec("web", "get", "http://127.0.0.1/file/run/secrets/key"); got != "200 from a file" {
 		t.Errorf("web's secret: %q", got)
 	}
+	s.Eventually("flap has said what its part of a volume is", func() error {
+		said := f.Must("logs", "--no-log-prefix", "flap").Lines()
+		for _, line := range said {
+			if line != "from the image" {
+				t.Errorf("in flap is %q", line)
+			}
+		}
+		if len(said) == 0 {
+			return errString("nothing")
+		}
+		return nil
+	})
 	// A web that was made beside others has not always the first of the range.
 	if _, err := s.Get("http://" + strings.Replace(f.Must("port", "web", "80").Lines()[0], "0.0.0.0", "127.0.0.1", 1) + "/"); err != nil {
 		t.Errorf("a published port: %v", err)
