@@ -59,7 +59,7 @@ func (s *streams) instead(c *exec.Cmd) error {
 		return errOther
 	}
 	if slices.Contains(c.Args[1:len(c.Args)-2], "create") {
-		err := s.creator.Create(c, t.stop)
+		err := s.creator.Create(c, t.spec, t.stop)
 		if err != nil && !errors.Is(err, creation.ErrOther) && !errors.Is(err, enter.ErrUnknownFilter) {
 			s.log.Info("a container is left to runc", "container", id, "error", err)
 		}

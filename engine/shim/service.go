@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"berth/engine/memory"
+	"berth/engine/shim/creation"
 	"berth/engine/shim/resolver"
 )
 
@@ -48,6 +49,7 @@ type service struct {
 type taskState struct {
 	stdout, stderr string  // as the engine gave them
 	output         *output // nil: containerd's own
+	spec           *creation.Spec // until the container is made; nil for one that package creation leaves to runc
 	first          firstProcess
 	ordinary       bool            // package creation has made it: nothing but cgroups and a folder belongs to it
 	root           string          // where its file system is mounted
@@ -87,10 +89,11 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 }
 
 func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *taskState) (*taskapi.CreateTaskResponse, error) {
-	spec, err := readSpec(r.Bundle)
+	spec, whole, err := readWhole(r.Bundle)
 	if err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
+	t.spec = whole
 	s.link.configure(spec.Annotations[AnnotationEngine], spec.Annotations[AnnotationStopped])
 	place := resolver.Place{
 		Netns:      spec.netns(),
@@ -109,6 +112,7 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 		s.log.Warn("a seccomp filter is compiled anew", "error", err)
 	}
 	resp, err := s.TTRPCTaskService.Create(ctx, r)
+	t.spec = nil
 	s.streams.created(t.output)
 	if err != nil {
 		removeGroups(spec.Linux.CgroupsPath)

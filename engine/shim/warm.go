@@ -17,6 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"berth/engine/shim/creation"
 )
 
 // collect is how far the heap may grow before it is collected, in percent of what is in use. It is what containerd's shims have.
@@ -43,7 +45,7 @@ func warm() {
 			_ = proto.Unmarshal(b, m)
 		}
 	}
-	_ = json.Unmarshal([]byte("{}"), &bundleSpec{})
+	_ = json.Unmarshal([]byte("{}"), &creation.Spec{})
 	_ = json.Unmarshal([]byte("{}"), &specs.LinuxSeccomp{})
 	_, _ = json.Marshal(&configs.Config{Seccomp: &configs.Seccomp{}})
 	_, _ = cgroups.GetCgroupMounts(false)

@@ -21,8 +21,8 @@ import (
 // linked without a C compiler, and this program has none. So it is done for what specifications usually have, and ErrOther
 // is said of everything else.
 
-// document is a specification that has nothing but what is converted.
-type document struct {
+// Spec is a specification that has nothing but what is converted.
+type Spec struct {
 	Version     string            `json:"ociVersion"`
 	Process     *process          `json:"process"`
 	Root        *specs.Root       `json:"root"`
@@ -71,15 +71,15 @@ type resources struct {
 	Pids *specs.LinuxPids `json:"pids"`
 }
 
-// read reads a bundle's specification. One with a member that is not converted is ErrOther, as is one that can't be read:
+// Read reads a bundle's specification. One with a member that is not converted is ErrOther, as is one that can't be read:
 // runc says what is wrong with it.
-func read(bundle string) (*document, error) {
+func Read(bundle string) (*Spec, error) {
 	f, err := os.Open(filepath.Join(bundle, "config.json"))
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var d document
+	var d Spec
 	text := json.NewDecoder(f)
 	text.DisallowUnknownFields()
 	if err := text.Decode(&d); err != nil {
@@ -92,7 +92,7 @@ func read(bundle string) (*document, error) {
 }
 
 // convert makes a configuration of a bundle's specification, without the seccomp filter.
-func convert(bundle string, d *document) (*configs.Config, error) {
+func convert(bundle string, d *Spec) (*configs.Config, error) {
 	root := d.Root.Path
 	if !filepath.IsAbs(root) {
 		root = filepath.Join(bundle, root)

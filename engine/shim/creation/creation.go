@@ -12,10 +12,7 @@ import (
 	"syscall"
 
 	"github.com/moby/sys/userns"
-	"github.com/opencontainers/cgroups"
 	_ "github.com/opencontainers/cgroups/devices" // without it no cgroup would keep a container from a device
-	"github.com/opencontainers/cgroups/fs"
-	"github.com/opencontainers/cgroups/fs2"
 	"golang.org/x/sys/unix"
 
 	"berth/engine/shim/enter"
@@ -27,6 +24,7 @@ type Creator struct {
 	enterer *enter.Enterer
 	log     *slog.Logger
 	filters filters
+	groups  groups
 	memlock sync.Mutex // held while this process has no limit on locked memory
 }
 
@@ -36,19 +34,15 @@ func New(program string, enterer *enter.Enterer, log *slog.Logger) *Creator {
 	return &Creator{program: program, enterer: enterer, log: log}
 }
 
-// Create does what a command line of "runc create" asks for. It is given up when stop is closed. After an error,
-// ErrOther or any other, all is as it was before, and the command can be started.
-func (c *Creator) Create(cmd *exec.Cmd, stop <-chan struct{}) (err error) {
+// Create does what a command line of "runc create" asks for, with the specification of its bundle. It is given up when stop is
+// closed. After an error, ErrOther or any other, all is as it was before, and the command can be started.
+func (c *Creator) Create(cmd *exec.Cmd, spec *Spec, stop <-chan struct{}) (err error) {
 	r, err := parse(cmd, c.program)
 	if err != nil {
 		return err
 	}
-	if os.Geteuid() != 0 || userns.RunningInUserNS() {
+	if spec == nil || os.Geteuid() != 0 || userns.RunningInUserNS() {
 		return ErrOther // cgroups may be somebody else's
-	}
-	spec, err := read(r.bundle)
-	if err != nil {
-		return err
 	}
 	config, err := convert(r.bundle, spec)
 	if err != nil {
@@ -68,7 +62,7 @@ func (c *Creator) Create(cmd *exec.Cmd, stop <-chan struct{}) (err error) {
 			return err
 		}
 	}
-	if b.groups, b.unified, err = openGroups(config.Cgroups); err != nil {
+	if b.groups, b.unified, err = c.groups.open(config.Cgroups); err != nil {
 		return err
 	}
 	if b.steps, err = steps(config, spec.Process, b.groups.GetPaths(), b.unified); err != nil {
@@ -99,25 +93,6 @@ func (c *Creator) Create(cmd *exec.Cmd, stop <-chan struct{}) (err error) {
 		return err
 	}
 	return os.WriteFile(r.pidFile, strconv.AppendInt(nil, int64(b.pid), 10), 0o644)
-}
-
-// openGroups gives the hand on a container's cgroups. Cgroups that are there already are for runc to look at.
-func openGroups(c *cgroups.Cgroup) (m cgroups.Manager, unified bool, err error) {
-	if unified = cgroups.IsCgroup2UnifiedMode(); unified {
-		m, err = fs2.NewManager(c, "")
-	} else {
-		m, err = fs.NewManager(c, nil)
-	}
-	if err != nil {
-		return nil, false, err
-	}
-	if m.Exists() {
-		return nil, false, ErrOther
-	}
-	if state, err := m.GetFreezerState(); err != nil || state == cgroups.Frozen {
-		return nil, false, errors.Join(ErrOther, err)
-	}
-	return m, unified, nil
 }
 
 // setGroups has the cgroups limit what they are to limit.

@@ -280,7 +280,15 @@ func (b *bundle) book() map[string]any {
 }
 
 func (b *bundle) create(cmd *exec.Cmd) error {
-	return b.creator.Create(cmd, b.t.Context().Done())
+	return b.createUntil(cmd, b.t.Context().Done())
+}
+
+func (b *bundle) createUntil(cmd *exec.Cmd, stop <-chan struct{}) error {
+	spec, err := creation.Read(b.dir)
+	if err != nil {
+		return err
+	}
+	return b.creator.Create(cmd, spec, stop)
 }
 
 // learn has runc leave the filter of the bundle, which it makes once for it.
@@ -769,7 +777,7 @@ func TestACreationThatNobodyWaitsForIsUndone(t *testing.T) {
 	b.write()
 	cmd, _ := b.command()
 	stop, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- b.creator.Create(cmd, stop) }()
+	go func() { done <- b.createUntil(cmd, stop) }()
 	// A writer that doesn't wait is let in when there is a reader that does.
 	w, err := unix.Open(pipe, unix.O_WRONLY|unix.O_NONBLOCK, 0)
 	for ; errors.Is(err, unix.ENXIO); w, err = unix.Open(pipe, unix.O_WRONLY|unix.O_NONBLOCK, 0) {
