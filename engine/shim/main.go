@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	goruntime "runtime"
 	"time"
 
 	"github.com/containerd/containerd/api/types"
@@ -20,6 +21,7 @@ import (
 
 	"berth/engine/memory"
 	"berth/engine/shim/creation"
+	"berth/engine/shim/ground"
 	"berth/engine/shim/resolver"
 )
 
@@ -51,12 +53,17 @@ const (
 // Main runs the shim as containerd's runtime v2 wants it run; berth's own (engine/runtime/tasks) starts it without "start",
 // with the socket as descriptor 3.
 func Main() {
+	goruntime.LockOSThread() // the first thread: see package ground
 	s, ok := readServing(os.Args[1:])
 	if !ok {
 		shim.RunShim(context.Background(), bootstrap{manager.NewShimManager(RuntimeName)})
 		return
 	}
-	if err := serve(s); err != nil {
+	base := ground.New()
+	ended := make(chan error)
+	go func() { ended <- serve(s, base) }()
+	base.Enter()
+	if err := <-ended; err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", RuntimeName, err)
 		os.Exit(1)
 	}
@@ -81,7 +88,7 @@ func ownRunc() string {
 }
 
 // newService puts the parts together once the process that serves has been started. Events go to the socket events.
-func newService(ctx context.Context, events string, end shutdown.Service) (_ *service, err error) {
+func newService(ctx context.Context, events string, end shutdown.Service, base *ground.Ground) (_ *service, err error) {
 	out := openLog()
 	containerdlog.L.Logger.SetOutput(out)
 	log := slog.New(slog.NewTextHandler(out, nil))
@@ -89,7 +96,7 @@ func newService(ctx context.Context, events string, end shutdown.Service) (_ *se
 	enterer := newEnterer(repeats.came)
 	s := &service{
 		log:      log,
-		streams:  newStreams(log, enterer, creation.New(ownRunc(), enterer, log)),
+		streams:  newStreams(log, enterer, creation.New(ownRunc(), enterer, base, log)),
 		resolver: resolver.New(log),
 		end:      end,
 		tasks:    map[string]*taskState{},

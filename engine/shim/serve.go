@@ -17,6 +17,8 @@ import (
 	containerdlog "github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 	"golang.org/x/sys/unix"
+
+	"berth/engine/shim/ground"
 )
 
 const (
@@ -47,7 +49,7 @@ func readServing(args []string) (s serving, ok bool) {
 // serve is what containerd does between the start of a shim and its end. It differs in two things: containerd's collects garbage
 // and gives memory back each half a minute, for which it has to look at nearly all of the program, and it has a connection of
 // its own for events.
-func serve(s serving) error {
+func serve(s serving, base *ground.Ground) error {
 	goruntime.MemProfileRate = 0 // nobody can ask for the profile
 	if os.Getenv("GOMAXPROCS") == "" {
 		goruntime.GOMAXPROCS(threads)
@@ -67,7 +69,7 @@ func serve(s serving) error {
 	if err != nil {
 		return err
 	}
-	service, err := newService(ctx, os.Getenv("TTRPC_ADDRESS"), end)
+	service, err := newService(ctx, os.Getenv("TTRPC_ADDRESS"), end, base)
 	if err != nil {
 		return fmt.Errorf("make the task service: %w", err)
 	}

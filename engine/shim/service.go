@@ -47,8 +47,8 @@ type service struct {
 
 // taskState is what the shim holds for a task beside containerd's.
 type taskState struct {
-	stdout, stderr string  // as the engine gave them
-	output         *output // nil: containerd's own
+	stdout, stderr string         // as the engine gave them
+	output         *output        // nil: containerd's own
 	spec           *creation.Spec // until the container is made; nil for one that package creation leaves to runc
 	first          firstProcess
 	ordinary       bool            // package creation has made it: nothing but cgroups and a folder belongs to it

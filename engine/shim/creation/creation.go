@@ -16,12 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/shim/enter"
+	"berth/engine/shim/ground"
 )
 
 // Creator creates containers.
 type Creator struct {
 	program string
 	enterer *enter.Enterer
+	ground  *ground.Ground
 	log     *slog.Logger
 	filters filters
 	groups  groups
@@ -29,9 +31,9 @@ type Creator struct {
 }
 
 // New makes a Creator in place of the given program: the runc that was built with this package. First processes are begun
-// by enterer.
-func New(program string, enterer *enter.Enterer, log *slog.Logger) *Creator {
-	return &Creator{program: program, enterer: enterer, log: log}
+// by enterer, and mounts are made on base.
+func New(program string, enterer *enter.Enterer, base *ground.Ground, log *slog.Logger) *Creator {
+	return &Creator{program: program, enterer: enterer, ground: base, log: log}
 }
 
 // Create does what a command line of "runc create" asks for, with the specification of its bundle. It is given up when stop is
@@ -53,6 +55,16 @@ func (c *Creator) Create(cmd *exec.Cmd, spec *Spec, stop <-chan struct{}) (err e
 		return err
 	}
 	b := &birth{Creator: c, request: r, config: config, book: filter, dir: filepath.Join(r.root, r.id)}
+	if b.groups, b.unified, err = c.groups.open(config.Cgroups); err != nil {
+		return err
+	}
+	base, err := c.ground.Path()
+	if err != nil {
+		return fmt.Errorf("find a mount namespace to begin with: %w", err)
+	}
+	if b.steps, err = steps(config, spec.Process, b.groups.GetPaths(), b.unified, base); err != nil {
+		return err
+	}
 	if err := os.MkdirAll(r.root, 0o700); err != nil {
 		return err
 	}
@@ -61,12 +73,6 @@ func (c *Creator) Create(cmd *exec.Cmd, spec *Spec, stop <-chan struct{}) (err e
 		if b.filter, err = c.enterer.Filter(filter, filepath.Dir(r.root), r.bundle); err != nil {
 			return err
 		}
-	}
-	if b.groups, b.unified, err = c.groups.open(config.Cgroups); err != nil {
-		return err
-	}
-	if b.steps, err = steps(config, spec.Process, b.groups.GetPaths(), b.unified); err != nil {
-		return err
 	}
 	if err := b.makeFolder(); err != nil {
 		return err

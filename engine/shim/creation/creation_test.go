@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +23,7 @@ import (
 
 	"berth/engine/shim/creation"
 	"berth/engine/shim/enter"
+	"berth/engine/shim/ground"
 	"berth/engine/spec"
 	"berth/engine/spec/hostfacts"
 	"berth/netplan/netns"
@@ -137,7 +139,7 @@ func newBundle(t *testing.T, service types.ServiceConfig, args ...string) *bundl
 		t.Fatal(err)
 	}
 	b := &bundle{t: t, id: fmt.Sprintf("c-%d", os.Getpid()), dir: t.TempDir(), root: filepath.Join(t.TempDir(), "root")}
-	b.creator = creation.New(program(), enter.New(filepath.Join(programsDir, "enter"), nil), slog.New(slog.DiscardHandler))
+	b.creator = creation.New(program(), enter.New(filepath.Join(programsDir, "enter"), nil), newGround(t), slog.New(slog.DiscardHandler))
 	for _, d := range []string{"bin", "etc", "tmp", "proc", "sys", "dev"} {
 		if err := os.MkdirAll(filepath.Join(b.dir, "rootfs", d), 0o755); err != nil {
 			t.Fatal(err)
@@ -162,6 +164,18 @@ func newBundle(t *testing.T, service types.ServiceConfig, args ...string) *bundl
 		reap()
 	})
 	return b
+}
+
+// newGround makes a ground that lasts as long as the test, in a thread that ends with it.
+func newGround(t *testing.T) *ground.Ground {
+	g, end := ground.New(), make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		g.Enter()
+		<-end
+	}()
+	t.Cleanup(func() { close(end) })
+	return g
 }
 
 // reap collects this process's children, which a shim does all the time.
@@ -588,6 +602,11 @@ func TestWhatIsOutOfTheOrdinaryIsLeftToRunc(t *testing.T) {
 		},
 		"a bind mount that isn't said to be one": func(s *specs.Spec) {
 			s.Mounts = append(s.Mounts, specs.Mount{Destination: "/x", Source: "/tmp", Type: "bind", Options: []string{"ro"}})
+		},
+		"more of the host than can be held": func(s *specs.Spec) {
+			for i := range enter.KeptMost {
+				s.Mounts = append(s.Mounts, specs.Mount{Destination: fmt.Sprint("/x", i), Source: "/tmp", Type: "bind", Options: []string{"bind"}})
+			}
 		},
 		"a filter that asks somebody": func(s *specs.Spec) { s.Linux.Seccomp.ListenerPath = "/run/x" },
 		"a filter with flags":         func(s *specs.Spec) { s.Linux.Seccomp.Flags = []specs.LinuxSeccompFlag{specs.LinuxSeccompFlagLog} },

@@ -21,6 +21,9 @@
 // to the container is some 300 system calls, where that one made 4,000. So the specification becomes a flat list of these here (see steps), where it can be
 // read and tested, and a program without a library takes one step after the other; see engine/shim/enter/program/create.c.
 //
+// A mount namespace begins as a copy of another one's table of mounts, and the host's grows with each container that runs. So it is
+// that of package ground which is copied, and what the container gets of the host is fetched from there.
+//
 // runc has steps for many more cases than an engine makes: terminals, user namespaces, hooks, devices of one's own, mounts that
 // are shared or have other owners, /dev or /proc that are not new, a PID namespace of somebody else. Each is left to runc as soon as it
 // is seen; and so is whatever fails, which runc then does again, and says why not. What "runc init" does is private to runc, so

@@ -34,11 +34,11 @@ func TestAPathThatIsNeverSureIsNotLookedForForEver(t *testing.T) {
 	if err := <-begun; err != nil {
 		t.Fatal(err)
 	}
-	b.creator = creation.New(program(), e, slog.New(slog.DiscardHandler))
+	b.creator = creation.New(program(), e, newGround(t), slog.New(slog.DiscardHandler))
 	cmd, _ := b.command()
 	stop := make(chan struct{})
 	defer time.AfterFunc(20*time.Second, func() { close(stop) }).Stop()
-	err := b.creator.Create(cmd, stop)
+	err := b.createUntil(cmd, stop)
 	if err == nil || !strings.Contains(err.Error(), unix.EAGAIN.Error()) {
 		t.Errorf("the error is %v", err)
 	}

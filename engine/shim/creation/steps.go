@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/shim/enter"
+	"berth/engine/shim/ground"
 )
 
 // What the first process does is put together here, in the order in which runc's does it. Source: libcontainer's
@@ -23,6 +24,8 @@ import (
 type list struct {
 	*configs.Config
 	steps []enter.Step
+	keeps int
+	group int // where one more Keep can be put, 0 for nowhere
 }
 
 func (l *list) add(what enter.What, text ...string) *enter.Step {
@@ -30,13 +33,13 @@ func (l *list) add(what enter.What, text ...string) *enter.Step {
 	return &l.steps[len(l.steps)-1]
 }
 
-// steps gives the steps of a container with the cgroups in groups.
-func steps(c *configs.Config, p *process, groups map[string]string, unified bool) ([]enter.Step, error) {
+// steps gives the steps of a container with the cgroups in groups. Its mount namespace is a copy of the one at base.
+func steps(c *configs.Config, p *process, groups map[string]string, unified bool, base string) ([]enter.Step, error) {
 	l := &list{Config: c}
-	if err := l.namespaces(); err != nil {
+	if err := l.namespaces(base); err != nil {
 		return nil, err
 	}
-	l.add(enter.Root, c.Rootfs)
+	l.add(enter.Root, ground.Root)
 	for _, m := range c.Mounts {
 		if err := l.mount(m, groups, unified); err != nil {
 			return nil, err
@@ -49,13 +52,38 @@ func steps(c *configs.Config, p *process, groups map[string]string, unified bool
 	l.add(enter.Nulls)
 	l.add(enter.Work, p.Cwd)
 	l.finish(p)
+	if l.keeps > enter.KeptMost {
+		return nil, ErrOther
+	}
 	return l.steps, nil
+}
+
+// keep takes a copy of a mount of the host's, maybe with all below it. Going back to the host's mounts for that is what makes up for
+// not having a copy of all of them: that costs more with each container that runs. Mounts have their numbers, and so their order in a
+// table, by the time at which they are made; so copies are taken together only if no mount is made between their turns.
+func (l *list) keep(path string, all bool) {
+	if l.group == 0 {
+		l.add(enter.Leave)
+		l.group = len(l.steps)
+		l.add(enter.Return)
+	}
+	l.steps = slices.Insert(l.steps, l.group, keep(path, all))
+	l.group++
+	l.keeps++
+}
+
+func keep(path string, all bool) enter.Step {
+	s := enter.Step{What: enter.Keep, Text: []string{path}}
+	if all {
+		s.A = 1
+	}
+	return s
 }
 
 // orderOfNamespaces is that in which namespaces are entered.
 var orderOfNamespaces = []configs.NamespaceType{configs.NEWIPC, configs.NEWUTS, configs.NEWNET, configs.NEWPID, configs.NEWNS, configs.NEWCGROUP}
 
-func (l *list) namespaces() error {
+func (l *list) namespaces(base string) error {
 	for _, kind := range orderOfNamespaces {
 		path := l.Namespaces.PathOf(kind)
 		if path == "" {
@@ -72,6 +100,9 @@ func (l *list) namespaces() error {
 	if flags&unix.CLONE_NEWNS == 0 {
 		return ErrOther
 	}
+	l.steps = append(l.steps, keep(l.Rootfs, true))
+	l.keeps++
+	l.add(enter.Base, base)
 	l.add(enter.Unshare).A = uint32(flags)
 	if len(l.Networks) > 0 {
 		l.add(enter.Loopback)
@@ -125,6 +156,7 @@ func (l *list) mount(m *configs.Mount, groups map[string]string, unified bool) e
 }
 
 func (l *list) mountOf(kind, source, data, path string, flags int, how uint32) {
+	l.group = 0
 	s := l.add(enter.Mount, kind, source, data, path)
 	s.A, s.B = how, uint64(flags)
 }
@@ -137,9 +169,8 @@ var attributes = []struct{ flag, attribute int }{
 
 // tree takes what is to be bound, with its properties.
 func (l *list) tree(m *configs.Mount) {
-	if s := l.add(enter.Tree, m.Source); m.Flags&unix.MS_REC != 0 {
-		s.A = 1
-	}
+	l.keep(m.Source, m.Flags&unix.MS_REC != 0)
+	l.add(enter.Tree)
 	for _, p := range m.PropagationFlags {
 		s := l.add(enter.TreeAttr)
 		s.D = uint64(p &^ unix.MS_REC)

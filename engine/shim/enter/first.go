@@ -39,6 +39,10 @@ const (
 	Join What = iota + 1
 	Unshare
 	Loopback
+	Base
+	Leave
+	Keep
+	Return
 	Root
 	Mount
 	Tree
@@ -60,6 +64,9 @@ const (
 	ReadOnly
 	Mask
 )
+
+// KeptMost is how many Keep steps there can be.
+const KeptMost = 256
 
 // How something is mounted, which is A of a Mount.
 const (

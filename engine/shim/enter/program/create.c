@@ -6,8 +6,9 @@
  * all, whatever links there are in an image or a volume; what is found is held open, and mounted on by that. Where it is
  * mounted in the end, the kernel is asked once more.
  *
- * What exists on the host and is given to the container is copied into a mount of its own first, gets its properties there,
- * and is put in its place last, so that nothing has to be looked for twice.
+ * What exists on the host and is given to the container, its root first, is copied into a mount of its own, for which the process
+ * goes back to the host's mounts; it gets its properties there, and is put in its place last, so that nothing has to be looked for
+ * twice.
  */
 #include "request.h"
 
@@ -19,9 +20,13 @@ enum {
 	JOIN = 1,   /* the namespace [path] of the kind a */
 	UNSHARE,    /* namespaces a */
 	LOOPBACK,   /* set up */
-	ROOT,       /* is [path] */
+	BASE,       /* for the container's mounts is the namespace [path] */
+	LEAVE,      /* for the host's mounts */
+	KEEP,       /* a copy of the host's mount of [path], with a all below it: what a ROOT or a TREE will take, in this order */
+	RETURN,     /* to the container's */
+	ROOT,       /* is the next that was kept, at [path] */
 	MOUNT,      /* [type] of [source] with flags b and [data] on [path]; a: how */
-	TREE,       /* a copy of the mount of [path], with a all below it */
+	TREE,       /* is the next that was kept */
 	TREE_ATTR,  /* for it: a AT_RECURSIVE, b what is set, c what is cleared, d propagation */
 	TREE_AT,    /* it gets its place, [path] */
 	TREE_IN,    /* it gets its place, [name] in the folder, which is made */
@@ -43,6 +48,9 @@ enum {
 
 enum { NO_LINKS = 1, OF_TMPFS = 2, ON_PROC = 4 };
 
+/* How many mounts can be kept. */
+#define KEPT_MOST 256
+
 #define INSIDE (RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
 /* How often a path is looked for that the kernel can't be sure of. */
 #define LOOKUPS 256
@@ -53,6 +61,9 @@ enum { NO_LINKS = 1, OF_TMPFS = 2, ON_PROC = 4 };
 
 static uint32_t place = STEP_OF_CREATION;
 static long root = -1, tree = -1, folder = -1, proc = -1, null = -1;
+static long hosts = -1, own = -1; /* the namespaces of mounts */
+static int kept[KEPT_MOST];
+static uint32_t keeps, taken;
 static const char *root_path, *mask;
 static char buf[PATH_MAX], link_text[PATH_MAX];
 
@@ -181,27 +192,41 @@ static void set_loopback(void)
 	CALL(close, fd);
 }
 
+static void change_tree(uint32_t recursive, uint64_t set, uint64_t clear, uint64_t propagation)
+{
+	struct mount_attr attr = { .attr_set = set, .attr_clr = clear, .propagation = propagation };
+
+	try(CALL(mount_setattr, tree, "", AT_EMPTY_PATH | recursive, &attr, sizeof(attr)));
+}
+
+/* keep_tree copies mounts of the host. What is done with the copies isn't seen there. */
+static void keep_tree(const struct step *s, const char *path)
+{
+	need(keeps < KEPT_MOST);
+	tree = try(CALL(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (s->a ? AT_RECURSIVE : 0)));
+	change_tree(AT_RECURSIVE, 0, 0, MS_SLAVE);
+	kept[keeps++] = (int)tree;
+}
+
+static void take_tree(void)
+{
+	need(taken < keeps);
+	tree = kept[taken++];
+}
+
 /*
- * begin_root makes this namespace of mounts its own, so that nothing done in it is seen on the host, and the container's root a
- * mount that can become the root.
+ * begin_root makes this namespace of mounts its own, so that nothing done in it is seen in the one that it is a copy of, and puts
+ * the container's root into it, as a mount that can become the root.
  */
 static void begin_root(const char *path)
 {
-	size_t n = length(path);
-	long err;
-
 	root_path = path;
-	need(n > 1 && n < sizeof(buf));
+	need(length(path) > 1);
 	try(CALL(mount, "", "/", "", MS_SLAVE | MS_REC, ""));
-	/* The mount that the root is on must not be shared, whichever that is. */
-	memcpy(buf, path, n + 1);
-	while ((err = CALL(mount, "", buf, "", MS_PRIVATE, "")) == -EINVAL && n > 1) {
-		while (n > 0 && buf[--n] != '/')
-			;
-		buf[n ? n : 1] = 0;
-	}
-	try(err);
-	try(CALL(mount, path, path, "bind", MS_BIND | MS_REC, ""));
+	take_tree();
+	change_tree(0, 0, 0, MS_PRIVATE);
+	try(CALL(move_mount, tree, "", AT_FDCWD, path, MOVE_MOUNT_F_EMPTY_PATH));
+	CALL(close, tree);
 	root = try(CALL(openat, AT_FDCWD, path, O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
 }
 
@@ -230,18 +255,6 @@ static void mount_on(const struct step *s, const char *type, const char *source,
 	append_number(name, append(name, 0, sizeof(name), "/proc/self/fd/"), sizeof(name), (uint64_t)fd, 10);
 	try(CALL(mount, source, name, type, s->b, data));
 	CALL(close, fd);
-}
-
-static void take_tree(const struct step *s, const char *path)
-{
-	tree = try(CALL(open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (s->a ? AT_RECURSIVE : 0)));
-}
-
-static void change_tree(const struct step *s)
-{
-	struct mount_attr attr = { .attr_set = s->b, .attr_clr = s->c, .propagation = s->d };
-
-	try(CALL(mount_setattr, tree, "", AT_EMPTY_PATH | s->a, &attr, sizeof(attr)));
 }
 
 static void put_tree(const char *path)
@@ -302,11 +315,15 @@ static void make_link(const struct step *s, const char *target, const char *name
 		try(err);
 }
 
-/* pivot makes the container's root the root, and lets go of all others. */
+/* pivot makes the container's root the root, and lets go of all others and of the host's mounts. */
 static void pivot(void)
 {
 	long old = try(CALL(openat, AT_FDCWD, "/", O_PATH | O_DIRECTORY | O_CLOEXEC, 0));
 
+	/* From here on there is no way back. */
+	need(taken == keeps);
+	CALL(close, hosts);
+	CALL(close, own);
 	try(CALL(fchdir, root));
 	try(CALL(pivot_root, ".", "."));
 	try(CALL(fchdir, old));
@@ -445,11 +462,38 @@ static void join(const struct step *s, const char *path)
 	CALL(close, fd);
 }
 
+static long open_mounts(const char *path)
+{
+	return try(CALL(openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0));
+}
+
+static void go_to(long mounts)
+{
+	try(CALL(setns, mounts, CLONE_NEWNS));
+}
+
+/* join_base leaves the host's mounts, of which there may be many, before those of this process are copied. */
+static void join_base(const char *path)
+{
+	long fd = open_mounts(path);
+
+	hosts = open_mounts("/proc/self/ns/mnt");
+	go_to(fd);
+	CALL(close, fd);
+}
+
+static void leave(void)
+{
+	if (own < 0)
+		own = open_mounts("/proc/self/ns/mnt");
+	go_to(hosts);
+}
+
 static void take_step(const struct step *s, char **at)
 {
 	const char *text[4];
 	static const uint8_t strings[] = {
-		[JOIN] = 1, [ROOT] = 1, [MOUNT] = 4, [TREE] = 1, [TREE_AT] = 1, [TREE_IN] = 1, [FOLDER] = 1, [PROC] = 1, [NODE] = 1, [LINK] = 2,
+		[JOIN] = 1, [BASE] = 1, [KEEP] = 1, [ROOT] = 1, [MOUNT] = 4, [TREE_AT] = 1, [TREE_IN] = 1, [FOLDER] = 1, [PROC] = 1, [NODE] = 1, [LINK] = 2,
 		[WORK] = 1, [REMOUNT] = 1, [HOSTNAME] = 1, [DOMAINNAME] = 1, [APPARMOR] = 1, [SYSCTL] = 2, [READ_ONLY] = 1, [MASK] = 1,
 	};
 	uint32_t i;
@@ -461,10 +505,14 @@ static void take_step(const struct step *s, char **at)
 	case JOIN: join(s, text[0]); break;
 	case UNSHARE: try(CALL(unshare, s->a)); break;
 	case LOOPBACK: set_loopback(); break;
+	case BASE: join_base(text[0]); break;
+	case LEAVE: leave(); break;
+	case RETURN: go_to(own); break;
+	case KEEP: keep_tree(s, text[0]); break;
 	case ROOT: begin_root(text[0]); break;
 	case MOUNT: mount_on(s, text[0], text[1], text[2], text[3]); break;
-	case TREE: take_tree(s, text[0]); break;
-	case TREE_ATTR: change_tree(s); break;
+	case TREE: take_tree(); break;
+	case TREE_ATTR: change_tree(s->a, s->b, s->c, s->d); break;
 	case TREE_AT: put_tree(text[0]); break;
 	case TREE_IN: put_tree_in_folder(text[0]); break;
 	case FOLDER:
