@@ -19,7 +19,48 @@ func factsOf(t *testing.T, pid int) map[string]string {
 	return map[string]string{
 		"status": statusOf(t, pid), "mounts": mountsOf(t, pid), "devices": nodesOf(t, pid, "dev"), "limits": fileOf(t, pid, "limits"),
 		"cgroups": fileOf(t, pid, "cgroup"), "score": fileOf(t, pid, "oom_score_adj"), "root": linkOf(t, pid, "root"), "folder": linkOf(t, pid, "cwd"),
+		"settings of cgroups": settingsOf(t, pid),
 	}
+}
+
+// settingsOf is what can be set in the process's cgroups, in each hierarchy, and whose they are.
+func settingsOf(t *testing.T, pid int) string {
+	t.Helper()
+	group := ""
+	for line := range strings.Lines(fileOf(t, pid, "cgroup")) {
+		if f := strings.SplitN(strings.TrimSpace(line), ":", 3); len(f[2]) > len(group) { // it may have none in some hierarchies
+			group = f[2]
+		}
+	}
+	if group == "" || group == "/" {
+		t.Fatal("it has no cgroup")
+	}
+	var out strings.Builder
+	for _, pattern := range []string{"/sys/fs/cgroup", "/sys/fs/cgroup/*"} {
+		folders, _ := filepath.Glob(filepath.Join(pattern, group))
+		for _, folder := range folders {
+			var st unix.Stat_t
+			if err := unix.Stat(folder, &st); err != nil {
+				t.Fatal(err)
+			}
+			fmt.Fprintf(&out, "%s %o %d:%d\n", folder, st.Mode, st.Uid, st.Gid)
+			files, _ := filepath.Glob(filepath.Join(folder, "*.*"))
+			for _, file := range files {
+				name := filepath.Base(file)
+				st, err := os.Stat(file)
+				if err != nil {
+					t.Fatal(err)
+				}
+				// Others are measured, or lists of processes.
+				isSetting := st.Mode().Perm() == 0o644 && !slices.ContainsFunc([]string{"usage", "procs", "threads", "failcnt", "pressure", "peak"},
+					func(s string) bool { return strings.Contains(name, s) })
+				if text, err := os.ReadFile(file); err == nil && isSetting || name == "devices.list" {
+					fmt.Fprintf(&out, "%s %s\n", name, strings.TrimSpace(string(text)))
+				}
+			}
+		}
+	}
+	return out.String()
 }
 
 func fileOf(t *testing.T, pid int, name string) string {
