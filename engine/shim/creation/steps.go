@@ -20,6 +20,9 @@ import (
 // What the first process does is put together here, in the order in which runc's does it. Source: libcontainer's
 // standard_init_linux.go and rootfs_linux.go.
 
+// usualSteps is room for the steps of a container without anything special on a host with cgroups of version 1.
+const usualSteps = 128
+
 // list is the steps that are being put together.
 type list struct {
 	*configs.Config
@@ -35,7 +38,7 @@ func (l *list) add(what enter.What, text ...string) *enter.Step {
 
 // steps gives the steps of a container with the cgroups in groups. Its mount namespace is a copy of the one at base.
 func steps(c *configs.Config, p *process, groups map[string]string, unified bool, base string) ([]enter.Step, error) {
-	l := &list{Config: c}
+	l := &list{Config: c, steps: make([]enter.Step, 0, usualSteps)}
 	if err := l.namespaces(base); err != nil {
 		return nil, err
 	}

@@ -124,23 +124,26 @@ func (c *Container) encode(p *specs.Process, filter []byte, lastCap int, steps [
 		numbers = append(numbers, stepNumbers{uint32(s.What), s.A, s.B, s.C, s.D})
 		all = append(all, s.Text...)
 	}
-	var words bytes.Buffer
+	words := 0
 	for _, s := range all {
 		if strings.IndexByte(s, 0) >= 0 {
 			return nil, ErrOther
 		}
-		words.WriteString(s)
-		words.WriteByte(0)
+		words += len(s) + 1
 	}
-	h.Size = uint32(binary.Size(h) + 24*len(limits) + len(filter) + 32*len(steps) + 4*len(p.User.AdditionalGids) + words.Len())
+	h.Size = uint32(binary.Size(h) + 24*len(limits) + len(filter) + 32*len(steps) + 4*len(p.User.AdditionalGids) + words)
 	if h.Size > requestMost || len(p.Args) > stringsMost || len(env) > stringsMost || len(steps) > stepsMost {
 		return nil, ErrOther
 	}
 	out := bytes.NewBuffer(make([]byte, 0, h.Size))
-	for _, part := range []any{h, limits, filter, numbers, p.User.AdditionalGids, words.Bytes()} {
+	for _, part := range []any{h, limits, filter, numbers, p.User.AdditionalGids} {
 		if err := binary.Write(out, binary.NativeEndian, part); err != nil {
 			return nil, err
 		}
+	}
+	for _, s := range all {
+		out.WriteString(s)
+		out.WriteByte(0)
 	}
 	return out.Bytes(), nil
 }
