@@ -34,7 +34,10 @@ func (e *StartError) Unwrap() error { return e.Err }
 // Hint is the way out.
 func (e *StartError) Hint() string { return e.Help }
 
-var execError = regexp.MustCompile(`exec: "([^"]*)": (.*)$`)
+var (
+	execError  = regexp.MustCompile(`exec: "([^"]*)": (.*)$`)
+	staysError = regexp.MustCompile(`process (\d+)[\d ]* of an earlier attempt does not end`) // the shim's creation.StaysError
+)
 
 // furtherError is startError for a further process, whose command is not the service's.
 func furtherError(c *Container, err error) error {
@@ -63,7 +66,11 @@ func startError(c *Container, err error) error {
 			msg = rest
 		}
 	}
-	return &StartError{Container: c.Name, Reason: strings.TrimSuffix(msg, ": unknown"), Code: 128, Err: err}
+	e := &StartError{Container: c.Name, Reason: strings.TrimSuffix(msg, ": unknown"), Code: 128, Err: err}
+	if m := staysError.FindStringSubmatch(msg); m != nil {
+		e.Help = fmt.Sprintf("see what it waits for in /proc/%s/stack; the next start works when it has gone", m[1])
+	}
+	return e
 }
 
 func ignoreNotFound(err error) error {

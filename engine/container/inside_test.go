@@ -23,6 +23,8 @@ func TestStartErrorInTheUsersWords(t *testing.T) {
 			`start shop-web-1: command "/etc": permission denied`, 126, false},
 		`failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error mounting "/x": no such device: unknown`: {
 			`start shop-web-1: error mounting "/x": no such device`, 128, false},
+		`failed to create shim task: OCI runtime create failed: process 71 72 of an earlier attempt does not end: it is frozen, or waits for something in the kernel: unknown`: {
+			`start shop-web-1: process 71 72 of an earlier attempt does not end: it is frozen, or waits for something in the kernel`, 128, true},
 		`something else`: {`start shop-web-1: something else`, 128, false},
 	} {
 		var e *StartError

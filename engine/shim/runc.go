@@ -45,7 +45,7 @@ type runcState struct {
 // instead does in this process what a command line asks of runc, for four commands: "create", see package creation; "exec",
 // see package enter; "start", which reads from a pipe; "delete" of what has ended, which removes a few folders. Starting a
 // process for the latter two takes twenty times as long. Whatever is out of the ordinary, runs into an error, or is another
-// runtime's, is left to the program: errOther, or any other error.
+// runtime's, is left to the program: errOther, or any other error but a creation.StaysError.
 func (s *streams) instead(c *exec.Cmd) error {
 	if len(c.Args) < 4 || filepath.Base(c.Path) != "runc" || c.Args[1] != "--root" || s.task == nil {
 		return errOther
@@ -60,7 +60,7 @@ func (s *streams) instead(c *exec.Cmd) error {
 	}
 	if slices.Contains(c.Args[1:len(c.Args)-2], "create") {
 		err := s.creator.Create(c, t.spec, t.stop)
-		if err != nil && !errors.Is(err, creation.ErrOther) && !errors.Is(err, enter.ErrUnknownFilter) {
+		if err != nil && !errors.Is(err, creation.ErrOther) && !errors.Is(err, enter.ErrUnknownFilter) && !isFinal(err) {
 			s.log.Info("a container is left to runc", "container", id, "error", err)
 		}
 		t.ordinary = err == nil
@@ -81,6 +81,12 @@ func (s *streams) instead(c *exec.Cmd) error {
 		_ = unix.Rmdir(t.root)
 	}
 	return nil
+}
+
+// isFinal says of a failure that runc can't do better.
+func isFinal(err error) bool {
+	var stays *creation.StaysError
+	return errors.As(err, &stays)
 }
 
 // hurry has runc use one processor: it does one thing after the other, and more of Go's threads only look for work.

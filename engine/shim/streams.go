@@ -124,8 +124,12 @@ func (s *streams) StartLocked(c *exec.Cmd) (chan runc.Exit, error) {
 
 func (s *streams) begin(c *exec.Cmd, start func(*exec.Cmd) (chan runc.Exit, error)) (chan runc.Exit, error) {
 	s.give(c)
-	if s.instead(c) == nil {
+	err := s.instead(c)
+	if err == nil {
 		return done(), nil
+	}
+	if isFinal(err) {
+		return nil, err
 	}
 	hurry(c)
 	return start(c)

@@ -190,7 +190,7 @@ func (b *birth) kill() {
 	}
 }
 
-// undo removes what is there of a container that has failed.
+// undo removes what is there of a container that has failed. A StaysError says that some of it has to stay.
 func (b *birth) undo() error {
 	b.kill()
 	if b.coming != nil && b.first == 0 {
@@ -204,7 +204,7 @@ func (b *birth) undo() error {
 		b.coming.Close() // a process that has not begun yet ends for want of it
 	}
 	if b.grouped {
-		err = b.groups.Destroy()
+		err = b.clearGroups(b.groups)
 	}
 	return errors.Join(err, os.RemoveAll(b.dir))
 }

@@ -37,7 +37,8 @@ func New(program string, enterer *enter.Enterer, base *ground.Ground, log *slog.
 }
 
 // Create does what a command line of "runc create" asks for, with the specification of its bundle. It is given up when stop is
-// closed. After an error, ErrOther or any other, all is as it was before, and the command can be started.
+// closed. After an error, ErrOther or any other, all is as it was before, and the command can be started. A StaysError alone says
+// that it could not succeed either.
 func (c *Creator) Create(cmd *exec.Cmd, spec *Spec, stop <-chan struct{}) (err error) {
 	r, err := parse(cmd, c.program)
 	if err != nil {
@@ -55,7 +56,10 @@ func (c *Creator) Create(cmd *exec.Cmd, spec *Spec, stop <-chan struct{}) (err e
 		return err
 	}
 	b := &birth{Creator: c, request: r, config: config, book: filter, dir: filepath.Join(r.root, r.id)}
-	if b.groups, b.unified, err = c.groups.open(config.Cgroups); err != nil {
+	if _, err := os.Lstat(b.dir); err == nil {
+		return ErrOther // there is a container already: its cgroups are left alone
+	}
+	if err := b.openGroups(config.Cgroups); err != nil {
 		return err
 	}
 	base, err := c.ground.Path()

@@ -86,7 +86,7 @@ func TestOnAHostWithOneTreeOfCgroups(t *testing.T) {
 	if os.Getenv(unified) != "" {
 		t.Skip("this is it")
 	}
-	cmd := exec.Command(os.Args[0], "-test.run", "^(TestIsWhatRuncMakes|TestAContainerThatFailsIsUndone)$")
+	cmd := exec.Command(os.Args[0], "-test.run", "^(TestIsWhatRuncMakes|TestAContainerThatFailsIsUndone|TestAProcess.*|TestACreation.*)$")
 	cmd.Env = append(os.Environ(), unified+"=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: unix.CLONE_NEWNS}
 	if out, err := cmd.CombinedOutput(); err != nil {
@@ -788,27 +788,8 @@ func TestACreationThatNobodyWaitsForIsUndone(t *testing.T) {
 	b := newBundle(t, types.ServiceConfig{}, "sleep")
 	b.write()
 	b.learn()
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	b.rewrite = func(s *specs.Spec) { joinNetwork(s, pipe) }
-	b.write()
-	cmd, _ := b.command()
-	stop, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- b.createUntil(cmd, stop) }()
-	// A writer that doesn't wait is let in when there is a reader that does.
-	w, err := unix.Open(pipe, unix.O_WRONLY|unix.O_NONBLOCK, 0)
-	for ; errors.Is(err, unix.ENXIO); w, err = unix.Open(pipe, unix.O_WRONLY|unix.O_NONBLOCK, 0) {
-		if len(done) > 0 {
-			t.Fatal("it doesn't wait:", <-done)
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(w)
-	close(stop)
+	_, stop, done := b.waiting()
+	stop()
 	if err := <-done; err == nil {
 		t.Error("it is made")
 	}

@@ -6,7 +6,8 @@
 // line that would have been started.
 //
 // Invariants: a container that is out of the ordinary is not begun (ErrOther), and one that fails is undone, so that the
-// program can be called instead in either case; it finds the words for what is wrong. A container that has been made can't be
+// program can be called instead in either case; it finds the words for what is wrong. Only where a process of it can't be killed
+// yet there is nothing to call it for (StaysError): it would refuse cgroups with a process in them. A container that has been made can't be
 // told from one that runc has made, neither by the book nor from inside nor by the kernel: a test compares the two.
 //
 // # Design

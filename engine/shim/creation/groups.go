@@ -1,7 +1,6 @@
 package creation
 
 import (
-	"errors"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -19,23 +18,14 @@ type groups struct {
 	tops map[string]string
 }
 
-// open gives the hand on a container's cgroups. Cgroups that are there already are for runc to look at.
+// open gives the hand on a container's cgroups, whether they are there or not.
 func (g *groups) open(c *cgroups.Cgroup) (m cgroups.Manager, unified bool, err error) {
 	if unified = cgroups.IsCgroup2UnifiedMode(); unified {
 		m, err = fs2.NewManager(c, "")
 	} else {
 		m, err = g.openHierarchies(c)
 	}
-	if err != nil {
-		return nil, false, err
-	}
-	if m.Exists() {
-		return nil, false, ErrOther
-	}
-	if state, err := m.GetFreezerState(); err != nil || state == cgroups.Frozen {
-		return nil, false, errors.Join(ErrOther, err)
-	}
-	return m, unified, nil
+	return m, unified, err
 }
 
 func (g *groups) openHierarchies(c *cgroups.Cgroup) (cgroups.Manager, error) {

@@ -1,10 +1,12 @@
 package creation
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 )
 
 // ErrOther is a case that is left to runc itself.
@@ -16,6 +18,7 @@ type request struct {
 	root    string // where the books are
 	bundle  string
 	pidFile string
+	log     string
 	stdio   [3]*os.File // the container's; the first may be nil, for none
 }
 
@@ -37,7 +40,7 @@ func parse(cmd *exec.Cmd, program string) (*request, error) {
 			return nil, ErrOther
 		}
 	}
-	r := &request{root: cmd.Args[2], bundle: cmd.Args[9], pidFile: cmd.Args[11], id: cmd.Args[12]}
+	r := &request{root: cmd.Args[2], log: cmd.Args[4], bundle: cmd.Args[9], pidFile: cmd.Args[11], id: cmd.Args[12]}
 	if !validID(r.id) {
 		return nil, ErrOther
 	}
@@ -57,4 +60,17 @@ func validID(id string) bool {
 		return false
 	}
 	return strings.Trim(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.") == ""
+}
+
+// report leaves a failure that runc will not be asked about where it is looked for, as runc does, and gives it back.
+func (r *request) report(failure error) error {
+	line, err := json.Marshal(struct {
+		Level string    `json:"level"`
+		Msg   string    `json:"msg"`
+		Time  time.Time `json:"time"`
+	}{"error", failure.Error(), time.Now()})
+	if err == nil {
+		err = os.WriteFile(r.log, append(line, '\n'), 0o600)
+	}
+	return errors.Join(failure, err)
 }
