@@ -165,18 +165,29 @@ func (e *engine) tryContainer(id, script string, opts ...containerOption) (*cont
 	for _, o := range opts {
 		o(&spec, r)
 	}
-	b, err := json.Marshal(spec)
-	if err == nil {
-		err = os.WriteFile(filepath.Join(c.bundle, "config.json"), b, 0o600)
-	}
-	if err == nil {
-		err = c.startShim()
-	}
-	if err != nil {
+	e.writeBundle(id, spec)
+	if err := c.startShim(); err != nil {
 		return nil, err
 	}
 	_, err = c.client.Create(e.t.Context(), r)
 	return c, err
+}
+
+// writeBundle makes the folder of a container.
+func (e *engine) writeBundle(id string, spec specs.Spec) (dir string) {
+	e.t.Helper()
+	dir = filepath.Join(e.dir, "bundles", id)
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		var b []byte
+		if b, err = json.Marshal(spec); err == nil {
+			err = os.WriteFile(filepath.Join(dir, "config.json"), b, 0o600)
+		}
+	}
+	if err != nil {
+		e.t.Fatal(err)
+	}
+	return dir
 }
 
 func (c *container) startShim() error {

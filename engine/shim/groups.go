@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,13 +19,30 @@ const (
 	leftPatience = time.Second
 )
 
-// Stop clears away after a task whose shim has died, and what runc does not know of any more.
+// Stop clears away after a task whose shim has died, and what runc does not know of: a shim that dies while it makes a
+// container leaves a first process without a book, which would wait for its start for ever.
 func (b bootstrap) Stop(ctx context.Context, id string) (shim.StopStatus, error) {
 	status, err := b.Shim.Stop(ctx, id)
 	if spec, serr := readSpec("."); serr == nil {
+		killGroups(spec.Linux.CgroupsPath)
 		removeGroups(spec.Linux.CgroupsPath)
 	}
 	return status, err
+}
+
+// killGroups kills the processes in the cgroups of a container.
+func killGroups(path string) {
+	for _, g := range groupFolders(path) {
+		text, err := os.ReadFile(filepath.Join(g, "cgroup.procs"))
+		if err != nil {
+			continue // there is none in this hierarchy
+		}
+		for word := range strings.FieldsSeq(string(text)) {
+			if pid, err := strconv.Atoi(word); err == nil && pid > 0 {
+				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+			}
+		}
+	}
 }
 
 // removeGroups removes the cgroups of a container that was not created: a runc that is killed before it has written its
