@@ -1,10 +1,12 @@
 package host
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // groups are the folders of an engine's control group: one, or with version 1 one for each controller.
@@ -43,8 +45,20 @@ func RemoveGroups(s Scope) error {
 	}
 	for _, dir := range slices.Backward(all) {
 		if err := os.Remove(dir); err != nil {
-			return err
+			return fmt.Errorf("%w; in it: %q", err, inside(dir))
 		}
 	}
 	return nil
+}
+
+// inside lists the processes in a control group, with what the kernel says of each.
+func inside(group string) []string {
+	text, _ := os.ReadFile(filepath.Join(group, "cgroup.procs"))
+	var all []string
+	for pid := range strings.FieldsSeq(string(text)) {
+		stat, _ := os.ReadFile(filepath.Join("/proc", pid, "stat"))
+		place, _ := os.ReadFile(filepath.Join("/proc", pid, "wchan"))
+		all = append(all, fmt.Sprintf("%.60s; waits in %s", stat, place))
+	}
+	return all
 }

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"berth/engine/client"
 	"berth/testing/host"
 )
 
@@ -45,8 +46,12 @@ func (s *Scenario) HitEngine() {
 // control groups and run-time state are gone, and the network is a fresh one. Root, with what was written, is as it was.
 func (s *Scenario) Reboot() {
 	s.Helper()
-	// The engine first: it would bring back what is killed before it.
-	s.kill(func(program string) bool { return program == "berthd" })
+	// All at once can't be had. The engine first: it would bring back what is killed before it. And no shim may start it again: that
+	// would go on behind the last look, as nobody sees whose a process is that is just being started.
+	if err := os.WriteFile(client.StoppedFile(s.State), nil, 0o600); err != nil {
+		s.Fatal(err)
+	}
+	s.HitEngine()
 	if containers := s.kill(func(program string) bool { return program != "berth-shim" }); containers == 0 {
 		s.Fatal("no process of a container was found")
 	}
