@@ -138,7 +138,7 @@ func TestRulesThatOthersUndoAreSoonBack(t *testing.T) {
 	}
 	works := func() bool {
 		for _, port := range []string{"8080", "8081"} {
-			if _, err := w.lan.ask("tcp", "192.0.2.10:"+port, 100*time.Millisecond); err != nil {
+			if _, _, err := w.lan.ask("tcp", "192.0.2.10:"+port, 100*time.Millisecond); err != nil {
 				return false
 			}
 		}
