@@ -35,7 +35,7 @@ func (s *Store) createTask(ctx context.Context, c *Container, req *tasks.CreateT
 	if !errdefs.IsAlreadyExists(err) {
 		return err
 	}
-	if _, err := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID}); err != nil {
+	if _, err := s.cfg.Client.TaskService().Delete(ctx, &tasks.DeleteTaskRequest{ContainerID: c.ID}); ignoreNotFound(err) != nil {
 		return errgrpc.ToNative(err)
 	}
 	_, err = s.cfg.Client.TaskService().Create(ctx, req)

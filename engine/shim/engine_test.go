@@ -146,9 +146,18 @@ func (e *engine) newContainer(id, script string, opts ...containerOption) *conta
 }
 
 func (e *engine) tryContainer(id, script string, opts ...containerOption) (*container, error) {
+	c, r, err := e.prepare(id, script, opts...)
+	if err == nil {
+		_, err = c.client.Create(e.t.Context(), r)
+	}
+	return c, err
+}
+
+// prepare does all but the request to create the container.
+func (e *engine) prepare(id, script string, opts ...containerOption) (*container, *taskapi.CreateTaskRequest, error) {
 	c := &container{e: e, id: id, bundle: filepath.Join(e.dir, "bundles", id), log: filepath.Join(e.dir, "logs", id)}
 	if err := os.MkdirAll(c.bundle, 0o700); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	spec := specs.Spec{
 		Version:     specs.Version,
@@ -158,7 +167,7 @@ func (e *engine) tryContainer(id, script string, opts ...containerOption) (*cont
 	}
 	runc, err := typeurl.MarshalAnyToProto(&options.Options{BinaryName: filepath.Join(e.dir, "runc"), Root: filepath.Join(e.dir, "runc-root")})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	uri := logs.URI(c.log, logs.Options{})
 	r := &taskapi.CreateTaskRequest{ID: id, Bundle: c.bundle, Stdout: uri, Stderr: uri, Options: runc}
@@ -166,11 +175,7 @@ func (e *engine) tryContainer(id, script string, opts ...containerOption) (*cont
 		o(&spec, r)
 	}
 	e.writeBundle(id, spec)
-	if err := c.startShim(); err != nil {
-		return nil, err
-	}
-	_, err = c.client.Create(e.t.Context(), r)
-	return c, err
+	return c, r, c.startShim()
 }
 
 // writeBundle makes the folder of a container.

@@ -54,6 +54,7 @@ type taskState struct {
 	ordinary       bool            // package creation has made it: nothing but cgroups and a folder belongs to it
 	root           string          // where its file system is mounted
 	stop           <-chan struct{} // closed when nobody waits for its creation any more
+	made           chan struct{}   // closed when that has come to its end, for good or ill
 	options        *anypb.Any
 	namespace      string
 	entrance       entrance
@@ -73,10 +74,12 @@ func (s *service) Create(ctx context.Context, r *taskapi.CreateTaskRequest) (*ta
 	defer s.memory.Note()
 	defer s.collect()
 	t := &taskState{
-		stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs"), stop: ctx.Done(), options: r.Options,
+		stdout: r.Stdout, stderr: r.Stderr, root: filepath.Join(r.Bundle, "rootfs"), stop: ctx.Done(), made: make(chan struct{}),
+		options: r.Options,
 	}
+	defer close(t.made)
 	t.namespace, _ = namespaces.Namespace(ctx)
-	if err := s.admit(r.ID, t); err != nil {
+	if err := s.admit(ctx, r.ID, t); err != nil {
 		return nil, errgrpc.ToGRPC(err)
 	}
 	resp, err := s.create(ctx, r, t)
@@ -129,19 +132,38 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 	return resp, nil
 }
 
-// admit takes a task on the books, unless the shim is ending.
-func (s *service) admit(id string, t *taskState) error {
+// admit takes a task on the books, unless the shim is ending. One that is being undone, as the engine that wanted it was
+// killed, is waited for: the next engine may want it again.
+func (s *service) admit(ctx context.Context, id string, t *taskState) error {
+	for {
+		given, err := s.tryAdmit(id, t)
+		if err != nil || given == nil {
+			return err
+		}
+		select {
+		case <-given.made:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// tryAdmit is admit, but that it gives the task which it would wait for.
+func (s *service) tryAdmit(id string, t *taskState) (given *taskState, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.left {
-		return fmt.Errorf("create task %q: this shim is ending: %w", id, errdefs.ErrUnavailable)
+		return nil, fmt.Errorf("create task %q: this shim is ending: %w", id, errdefs.ErrUnavailable)
 	}
-	if s.tasks[id] != nil {
-		return fmt.Errorf("create task %q: %w", id, errdefs.ErrAlreadyExists)
+	if old := s.tasks[id]; old != nil {
+		if isClosed(old.stop) && !isClosed(old.made) {
+			return old, nil
+		}
+		return nil, fmt.Errorf("create task %q: %w", id, errdefs.ErrAlreadyExists)
 	}
 	s.tasks[id] = t
 	s.asked = false
-	return nil
+	return nil, nil
 }
 
 func (s *service) dismiss(id string, t *taskState) {

@@ -3,11 +3,15 @@ package shim_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -364,6 +368,52 @@ func TestACreateThatFailsLeavesNothing(t *testing.T) {
 		c.conn.Close()
 	}
 	eventually(t, "the files are closed", func() bool { return openFiles(t, pid) <= before })
+}
+
+// TestACreateWaitsUntilOneThatNobodyWantsIsUndone is what an engine asks for that comes after one that was killed. A process that
+// is in the cgroup holds up for a while what is undone.
+func TestACreateWaitsUntilOneThatNobodyWantsIsUndone(t *testing.T) {
+	e := newEngine(t)
+	group := fmt.Sprintf("/berth-shim-test-%d", os.Getpid())
+	dir := cgroupFolder() + group
+	held := exec.Command("sleep", "1000")
+	err := errors.Join(os.Mkdir(dir, 0o755), held.Start())
+	if err == nil {
+		err = os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(strconv.Itoa(held.Process.Pid)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = held.Process.Kill()
+		_ = held.Wait()
+		eventually(t, "the cgroup is gone", func() bool { return errors.Is(os.Remove(dir), fs.ErrNotExist) })
+	})
+	waits := filepath.Join(e.dir, "waits")
+	c, r, err := e.prepare("c", "true", annotated(createWaits, waits), func(s *specs.Spec, _ *taskapi.CreateTaskRequest) { s.Linux.CgroupsPath = group })
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() {
+		_, err := c.client.Create(t.Context(), r)
+		done <- err
+	}()
+	eventually(t, "runc is asked for it", func() bool {
+		_, err := os.Lstat(waits)
+		return err == nil
+	})
+	c.conn.Close() // the engine is killed
+	if err := <-done; err == nil {
+		t.Fatal("it is made")
+	}
+	e.writeBundle("c", specs.Spec{Version: specs.Version, Process: &specs.Process{Args: []string{"true"}}, Linux: &specs.Linux{}})
+	if err := c.connect(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.client.Create(t.Context(), r); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestContainersThatCameAndWentLeaveNothing(t *testing.T) {

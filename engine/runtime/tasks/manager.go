@@ -79,7 +79,7 @@ func (m *Manager) Create(ctx context.Context, id string, o runtime.CreateOpts) (
 		return nil, errors.Join(fmt.Errorf("start shim: %w", err), removeBundle(b.path))
 	}
 	t := &Task{m: m, key: key{ns, id}, bundle: b.path, shim: s, cleared: make(chan struct{})}
-	resp, err := s.api.Create(ctx, t.createRequest(o))
+	resp, err := t.create(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("create task: %w", m.abandon(ctx, t, native(err)))
 	}
@@ -92,6 +92,20 @@ func (m *Manager) Create(ctx context.Context, id string, o runtime.CreateOpts) (
 	}
 	m.tasks[t.key] = t
 	return t, nil
+}
+
+// create has the shim make the task. One that the shim has already was being made when an engine was killed, and was not there yet
+// when this one has asked for it: nobody knows of it.
+func (t *Task) create(ctx context.Context, o runtime.CreateOpts) (*taskapi.CreateTaskResponse, error) {
+	r := t.createRequest(o)
+	resp, err := t.shim.api.Create(ctx, r)
+	if !errdefs.IsAlreadyExists(native(err)) {
+		return resp, err
+	}
+	if _, err := t.shim.api.Delete(ctx, &taskapi.DeleteRequest{ID: t.key.name}); err != nil && !errdefs.IsNotFound(native(err)) {
+		return nil, err
+	}
+	return t.shim.api.Create(ctx, r)
 }
 
 func (t *Task) createRequest(o runtime.CreateOpts) *taskapi.CreateTaskRequest {

@@ -63,13 +63,20 @@ type fake struct {
 	socket string
 	mu     sync.Mutex
 	tasks  map[string]bool
+	late   string // a task that is there when it has been asked for once
 }
 
 func (f *fake) Create(_ context.Context, r *taskapi.CreateTaskRequest) (*taskapi.CreateTaskResponse, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if r.Stdout == "refuse" {
+	switch {
+	case f.tasks[r.ID]:
+		return nil, errgrpc.ToGRPC(fmt.Errorf("task %s: %w", r.ID, errdefs.ErrAlreadyExists))
+	case r.Stdout == "refuse":
 		return nil, errgrpc.ToGRPC(fmt.Errorf("no room: %w", errdefs.ErrResourceExhausted))
+	case r.Stdout == "late":
+		f.late = r.ID
+		return nil, errgrpc.ToGRPC(fmt.Errorf("nobody waits: %w", errdefs.ErrUnavailable))
 	}
 	f.tasks[r.ID] = true
 	return &taskapi.CreateTaskResponse{Pid: uint32(os.Getpid())}, nil
@@ -79,6 +86,7 @@ func (f *fake) known(id string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.tasks[id] {
+		f.tasks[id] = f.late == id
 		return errgrpc.ToGRPC(fmt.Errorf("task %s: %w", id, errdefs.ErrNotFound))
 	}
 	return nil
@@ -349,6 +357,22 @@ func TestATaskThatCantBeCreatedLeavesNothing(t *testing.T) {
 	if _, err := w.open().Create(w.ctx, "c1", options(w, "shop")); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("a shim that isn't there: %v", err)
 	}
+	w.empty()
+}
+
+// TestATaskThatNoEngineKnowsMakesWay has one that the shim went on to make when the engine that wanted it had gone.
+func TestATaskThatNoEngineKnowsMakesWay(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	w.create(m, "shop", "keep") // the shim stays
+	o := options(w, "shop")
+	o.IO.Stdout = "late"
+	if _, err := m.Create(w.ctx, "c1", o); !errdefs.IsUnavailable(err) {
+		t.Fatalf("a task that comes late: %v", err)
+	}
+	w.create(m, "shop", "c1")
+	w.delete(m, "c1", 3)
+	w.delete(m, "keep", 3)
 	w.empty()
 }
 
