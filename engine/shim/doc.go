@@ -25,7 +25,8 @@
 // runs when there is no other way, but what "create", "start" and "delete" do is done here (see instead and package
 // creation), the first process of a container and further ones are a program of our own until they are the container's (see
 // package enter), and signals are sent here. A health check is one call (see ProbeService), and those of a healthy container are
-// made with no call at all (see Repetition). A seccomp filter is compiled once for all containers of an engine that have the same
+// made with no call at all (see Repetition). Cgroups of version 1 are looked after here (see counting): containerd would read the
+// host's table of mounts twelve times for each container. A seccomp filter is compiled once for all containers of an engine that have the same
 // (see shareFilters).
 //
 // How a shim serves is here too (see serve), as containerd's collects garbage each half a minute for as long as it lives, and looks

@@ -91,6 +91,7 @@ func ownRunc() string {
 func newService(ctx context.Context, events string, end shutdown.Service, base *ground.Ground) (_ *service, err error) {
 	out := openLog()
 	containerdlog.L.Logger.SetOutput(out)
+	containerdlog.L.Logger.SetFormatter(hushed{containerdlog.L.Logger.Formatter})
 	log := slog.New(slog.NewTextHandler(out, nil))
 	repeats := newRepeats()
 	enterer := newEnterer(repeats.came)
@@ -110,6 +111,9 @@ func newService(ctx context.Context, events string, end shutdown.Service, base *
 	go enterer.Prepare()
 	s.door = openDoor(listenerFD)
 	s.link = newLink(ctx, log, events, s.drain)
+	if s.counting, err = newCounting(ctx, s.link); err != nil {
+		return nil, err
+	}
 	if s.TTRPCTaskService, err = task.NewTaskService(ctx, s.link, end); err != nil {
 		return nil, err
 	}

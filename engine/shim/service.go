@@ -37,6 +37,7 @@ type service struct {
 	collect  func()    // the first container is made, or has failed: from now on garbage is collected
 	probes   probes
 	repeats  *repeats
+	counting counting
 
 	mu      sync.Mutex
 	tasks   map[string]*taskState // by container; from before its creation until after its deletion
@@ -51,6 +52,7 @@ type taskState struct {
 	output         *output        // nil: containerd's own
 	spec           *creation.Spec // until the container is made; nil for one that package creation leaves to runc
 	first          firstProcess
+	groups         groupPaths      // nil for cgroups of version 2
 	ordinary       bool            // package creation has made it: nothing but cgroups and a folder belongs to it
 	root           string          // where its file system is mounted
 	stop           <-chan struct{} // closed when nobody waits for its creation any more
@@ -126,6 +128,9 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 		cgroup = spec.Linux.CgroupsPath
 	}
 	t.first.open(resp.Pid, spec.ownPIDs(), cgroup)
+	if t.groups, err = s.counting.begin(r.ID, resp.Pid); err != nil {
+		s.log.Error("nothing is said when memory runs out", "error", err)
+	}
 	if err := t.output.start(); err != nil {
 		s.log.Error("no log is kept", "error", err)
 	}

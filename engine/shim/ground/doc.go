@@ -1,10 +1,9 @@
-// Package ground makes a mount namespace in which there is hardly anything: the host's /proc, its cgroups, and a folder for what
-// is to become a container's root.
+// Package ground makes a mount namespace in which there is hardly anything: the host's /proc, and a folder for what is to become a
+// container's root.
 //
 // It owns the namespace and how it is made. It knows nothing of containers. Entry points: New, Enter and Path.
 //
-// Invariants: what is mounted in there is never seen on the host. What the host mounts among its cgroups is seen in there, if the host
-// shares its mounts. Nothing in it can be written to but what it has of the host.
+// Invariants: what is mounted in there is never seen on the host. Nothing in it can be written to but /proc.
 //
 // # Design
 //
@@ -13,7 +12,8 @@
 //
 //   - A container's namespace is a copy of this one, then; see package creation.
 //   - The first thread of the shim is in it for good, and does nothing else. What a process reads of /proc/self is what its first
-//     thread sees, and so is it with the table of mounts: containerd reads it twelve times for each container, to find its
-//     cgroups of version 1, and can't be told not to. All other threads are on the host's mounts, as are the programs that they start.
-//     Who really needs the table reads that of its own thread, as the libraries for mounts do.
+//     thread sees, and so is it with the table of mounts: containerd would read it twelve times for each container, to find its
+//     cgroups of version 1, and can't be told not to. Now it finds none, and lets them be; the shim looks after them. All other
+//     threads are on the host's mounts, as are the programs that they start. Who really needs the table reads that of its own
+//     thread, as the libraries for mounts do.
 package ground

@@ -14,8 +14,7 @@ import (
 const Root = "/container"
 
 const (
-	groupsFolder = "/sys/fs/cgroup"
-	procFolder   = "/proc"
+	procFolder = "/proc"
 	// within is where it is put together: a folder that every host with containers has.
 	within = procFolder
 )
@@ -72,32 +71,19 @@ func empty() error {
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("keep mounts from the host: %w", err)
 	}
-	proc, err := copyOf(procFolder, 0)
+	proc, err := unix.OpenTree(unix.AT_FDCWD, procFolder, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
-		return err
+		return fmt.Errorf("copy the mount of %s: %w", procFolder, err)
 	}
 	defer unix.Close(proc)
-	groups, err := copyOf(groupsFolder, unix.AT_RECURSIVE)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(groups)
 	if err := unix.Mount("tmpfs", within, "tmpfs", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "size=64k,mode=755"); err != nil {
 		return fmt.Errorf("mount the root of a namespace: %w", err)
 	}
-	return errors.Join(place(proc, procFolder), place(groups, groupsFolder), os.Mkdir(within+Root, 0o700), become(within))
-}
-
-func copyOf(path string, flags uint) (int, error) {
-	fd, err := unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|flags)
-	if err != nil {
-		return 0, fmt.Errorf("copy the mount of %s: %w", path, err)
-	}
-	return fd, nil
+	return errors.Join(place(proc, procFolder), os.Mkdir(within+Root, 0o700), become(within))
 }
 
 func place(tree int, path string) error {
-	if err := os.MkdirAll(filepath.Join(within, path), 0o755); err != nil {
+	if err := os.Mkdir(filepath.Join(within, path), 0o755); err != nil {
 		return err
 	}
 	if err := unix.MoveMount(tree, "", unix.AT_FDCWD, filepath.Join(within, path), unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
