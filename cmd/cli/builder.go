@@ -14,7 +14,7 @@ import (
 
 func newBuilderCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "builder",
+		Use:   "builder COMMAND",
 		Short: "Look after the build cache",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

@@ -20,7 +20,7 @@ import (
 
 func newEngineCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "engine",
+		Use:   "engine COMMAND",
 		Short: "Start, stop and look at the engine",
 		Long:  "The engine starts by itself when a command needs it, and ends itself when nothing is left to do. These commands are for doing it by hand.",
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -18,7 +18,7 @@ import (
 
 func newImageCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "image",
+		Use:   "image COMMAND",
 		Short: "Look after images",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {

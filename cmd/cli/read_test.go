@@ -423,6 +423,18 @@ func TestWhatIsNoCommandOrFlagHasAWayOut(t *testing.T) {
 	expect(t, s.run("donw"), 1, "", "error: \"donw\" is not a command\nhint:  did you mean down?\n")
 	expect(t, s.run("watch"), 1, "", "error: berth has no command \"watch\" yet\nhint:  berth up -d --build builds what has changed, and replaces its containers\n")
 	expect(t, s.run("-p", "Bad Name", "ps"), 1, "", "error: invalid project name \"Bad Name\": it must consist of lower case letters, digits, \"-\" and \"_\", and start with a letter or digit\nhint:  \"badname\" would do\n")
+	for _, group := range []string{"", "engine ", "image ", "builder ", "system ", "completion "} {
+		r := s.run(append(strings.Fields(group), "--help")...)
+		_, usage, _ := strings.Cut(r.out.String(), "Usage:\n")
+		usage, _, _ = strings.Cut(usage, "\n\n")
+		want := "  berth " + group + "COMMAND"
+		if group == "" {
+			want = "  berth [OPTIONS] COMMAND"
+		}
+		if r.code != 0 || usage != want {
+			t.Errorf("help of %q shows as its usage %q, want %q", group, usage, want)
+		}
+	}
 	if r := s.run("help", "engine", "stop"); r.code != 0 || !strings.Contains(r.out.String(), "\n  berth engine stop [OPTIONS]\n") {
 		t.Errorf("help of a command in a command: %d %q %q", r.code, r.out, r.err)
 	}

@@ -87,8 +87,12 @@ func newRootCommand(a *app) *cobra.Command {
 	root.SetHelpCommandGroupID("other")
 	root.SetCompletionCommandGroupID("other")
 	addCompletionCommand(root)
+	root.SetUsageTemplate(oneUsage.Replace(root.UsageTemplate()))
 	return root
 }
+
+// oneUsage has cobra's help show the one way in which a command that has others is called, not two.
+var oneUsage = strings.NewReplacer("{{if .HasAvailableSubCommands}}\n", "{{if and .HasAvailableSubCommands (not .Runnable)}}\n", "[command]", "COMMAND")
 
 // plainUsage leaves out the "[flags]" that cobra adds: usage lines say where options go.
 func plainUsage(c *cobra.Command) {

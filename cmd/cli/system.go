@@ -14,7 +14,7 @@ import (
 
 func newSystemCommand(a *app) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "system",
+		Use:   "system COMMAND",
 		Short: "Show what takes space on the disk, and give it back",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
