@@ -1,6 +1,7 @@
 package tasks_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,12 +19,16 @@ import (
 	"github.com/containerd/containerd/v2/pkg/namespaces"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
+	"github.com/containerd/log"
 	"github.com/containerd/ttrpc"
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"github.com/sirupsen/logrus"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
 	"google.golang.org/protobuf/types/known/emptypb"
 	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/protobuf/types/known/wrapperspb"
 
 	"berth/engine/runtime/tasks"
 	"berth/testing/host"
@@ -55,7 +60,24 @@ func beShim() {
 		os.Exit(1)
 	}
 	taskapi.RegisterTTRPCTaskService(server, &fake{tasks: map[string]bool{}, socket: l.Addr().String()})
+	server.RegisterService("berth.shim.v1.Probe", probes())
 	_ = server.Serve(context.Background(), l)
+}
+
+// probes serves one that goes on until it is stopped. That it was is said after the probe's own answer.
+func probes() *ttrpc.ServiceDesc {
+	stop := make(chan struct{})
+	return &ttrpc.ServiceDesc{Methods: map[string]ttrpc.Method{
+		"Run": func(context.Context, func(any) error) (any, error) {
+			<-stop
+			return &wrapperspb.BytesValue{Value: make([]byte, 4)}, nil
+		},
+		"Stop": func(context.Context, func(any) error) (any, error) {
+			close(stop)
+			time.Sleep(20 * time.Millisecond)
+			return &emptypb.Empty{}, nil
+		},
+	}}
 }
 
 type fake struct {
@@ -374,6 +396,25 @@ func TestATaskThatNoEngineKnowsMakesWay(t *testing.T) {
 	w.delete(m, "c1", 3)
 	w.delete(m, "keep", 3)
 	w.empty()
+}
+
+func TestAProbeThatIsStoppedLeavesNoWarning(t *testing.T) {
+	w := newWorld(t)
+	m := w.open()
+	w.create(m, "shop", "c1")
+	var said bytes.Buffer
+	logger := logrus.New()
+	logger.SetOutput(&said)
+	ctx, stop := context.WithTimeout(log.WithLogger(w.ctx, logrus.NewEntry(logger)), time.Minute)
+	stop()
+	if _, _, err := m.Probe(ctx, "c1", &anypb.Any{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a probe that is stopped: %v", err)
+	}
+	w.delete(m, "c1", 3)
+	w.empty()
+	if said.Len() > 0 {
+		t.Errorf("logged: %s", &said)
+	}
 }
 
 func TestAnExpectedShimIsThereForTheFirstTaskAndGoesIfNoneComes(t *testing.T) {

@@ -46,7 +46,9 @@ func (m *Manager) Probe(ctx context.Context, id string, process *anypb.Any) (sta
 
 // probe makes the call with one context, and the process's end with that of the other.
 func (t *Task) probe(ctx, call context.Context, name string, process *anypb.Any) (status int, output []byte, err error) {
+	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
 		end, cancel := context.WithTimeout(call, probeEnd)
 		defer cancel()
 		r := &taskapi.KillRequest{ID: t.key.name, ExecID: name}
@@ -54,7 +56,11 @@ func (t *Task) probe(ctx, call context.Context, name string, process *anypb.Any)
 			log.G(ctx).WithError(err).WithField("id", t.key.name).Warn("stop a probe")
 		}
 	})
-	defer stop()
+	defer func() {
+		if !stop() {
+			<-stopped // its answer comes behind that of the probe, and would be missed by who is gone
+		}
+	}()
 	var resp wrapperspb.BytesValue
 	err = t.shim.client.Call(call, probeService, probeRun, &taskapi.ExecProcessRequest{ID: t.key.name, ExecID: name, Spec: process}, &resp)
 	if err = native(err); err != nil {
