@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"syscall"
+	"time"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
 	taskapi "github.com/containerd/containerd/api/types/task"
@@ -23,10 +24,20 @@ func (s *Store) Adopt(ctx context.Context) error {
 	for _, p := range resp.Tasks {
 		have[p.ID] = p
 	}
+	deadline := time.Now().Add(answerPatience)
 	for _, c := range s.List(nil) {
 		p, ok := have[c.ID]
+		if ok && p.Status == taskapi.Status_UNKNOWN || !ok && c.Running() {
+			// The list says nothing of a shim that takes more than two seconds to answer, as on a host that is busy.
+			var answered bool
+			if p, answered = s.task(ctx, c, deadline); !answered && c.Running() {
+				s.cfg.Log.WarnContext(ctx, "a shim does not answer: what it ran is taken to run", "container", c.Name)
+				p = &taskapi.Process{Pid: uint32(c.Status().Pid), Status: taskapi.Status_RUNNING}
+			}
+			ok = p != nil
+		}
 		switch {
-		case ok && (p.Status == taskapi.Status_RUNNING || p.Status == taskapi.Status_PAUSED || p.Status == taskapi.Status_PAUSING):
+		case ok && runs(p):
 			if err := s.adoptRunning(c, p); err != nil {
 				s.cfg.Log.ErrorContext(ctx, "write a container's status", "container", c.Name, "error", err)
 			}

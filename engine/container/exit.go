@@ -97,17 +97,33 @@ func (s *Store) reap(ctx context.Context, c *Container, pid int) {
 	s.ended(ctx, c, code, at)
 }
 
+// answerPatience is how long shims may take to say what tasks do; containerd waits for two seconds at a time.
+const answerPatience = 30 * time.Second
+
+// task gives the container's process as the runtime has it, nil if there is none. Whoever has not said so at the deadline has not
+// answered.
+func (s *Store) task(ctx context.Context, c *Container, deadline time.Time) (p *taskapi.Process, answered bool) {
+	for {
+		resp, err := s.cfg.Client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: c.ID})
+		switch err = errgrpc.ToNative(err); {
+		case err == nil && resp.Process.Status != taskapi.Status_UNKNOWN:
+			return resp.Process, true
+		case err != nil && !errdefs.IsDeadlineExceeded(err):
+			return nil, true
+		case ctx.Err() != nil || time.Now().After(deadline):
+			return nil, false
+		}
+	}
+}
+
 // taskRuns says that the runtime has a process of the container that has not ended.
 func (s *Store) taskRuns(ctx context.Context, c *Container) bool {
-	resp, err := s.cfg.Client.TaskService().Get(ctx, &tasks.GetRequest{ContainerID: c.ID})
-	if err != nil {
-		return false
-	}
-	switch resp.Process.Status {
-	case taskapi.Status_RUNNING, taskapi.Status_PAUSED, taskapi.Status_PAUSING:
-		return true
-	}
-	return false
+	p, _ := s.task(ctx, c, time.Now().Add(answerPatience))
+	return p != nil && runs(p)
+}
+
+func runs(p *taskapi.Process) bool {
+	return p.Status == taskapi.Status_RUNNING || p.Status == taskapi.Status_PAUSED || p.Status == taskapi.Status_PAUSING
 }
 
 // ended notes the end of a container's process; c.op is held.

@@ -60,6 +60,38 @@ func TestAnExitRightAfterTheStartIsHandledAfterIt(t *testing.T) {
 	}
 }
 
+// On a host that is busy, the runtime may not hear in time what a task does, and says nothing of it.
+func TestAContainerWhoseShimIsSlowToAnswerIsTakenOver(t *testing.T) {
+	r := containertest.New(t)
+	id := containertest.Add(t, open(t, r, container.Hooks{}), container.Record{}).ID
+	first := r.Open(t, container.Hooks{})
+	c, err := first.Get(id)
+	if err == nil {
+		err = first.Start(containertest.Context(t), c, container.StartOptions{})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Slow(3)
+	second := open(t, r, container.Hooks{})
+	if c, err = second.Get(id); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-c.Exited():
+		t.Error("who waits for its exit is told of one")
+	default:
+	}
+	if st := c.Status(); st.State != plan.Running {
+		t.Errorf("its state is %v", st.State)
+	}
+	r.Exit(t, id, 4, true)
+	<-c.Exited()
+	if st := c.Status(); st.State != plan.Exited || st.Code != 4 {
+		t.Errorf("after its exit: %+v", st)
+	}
+}
+
 // A shim repeats what it could not tell an engine that was away.
 func TestAnExitOfAnEarlierLifeIsNotThisOnes(t *testing.T) {
 	r := containertest.New(t)

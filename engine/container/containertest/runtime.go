@@ -45,6 +45,7 @@ type Runtime struct {
 	records map[string]containers.Container
 	tasks   map[string]*taskapi.Process
 	pids    uint32
+	slow    int
 }
 
 // New gives a Runtime with folders of the test's.
@@ -126,6 +127,19 @@ func (r *Runtime) Tell(t testing.TB, id string, pid int) {
 	if err := r.events.Publish(Context(t), "/tasks/exit", &eventsapi.TaskExit{ID: id, ContainerID: id, Pid: uint32(pid)}); err != nil {
 		t.Error(err)
 	}
+}
+
+// Slow has the next n questions for what tasks do wait too long for an answer.
+func (r *Runtime) Slow(n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slow = n
+}
+
+// isSlow says that a question is one of those; r.mu is held.
+func (r *Runtime) isSlow() bool {
+	r.slow--
+	return r.slow >= 0
 }
 
 // SetTask makes it so that a container has a task in a state; taskapi.Status_UNKNOWN for none.
@@ -249,7 +263,14 @@ func (s taskService) Get(_ context.Context, q *tasks.GetRequest, _ ...grpc.CallO
 	if err != nil {
 		return nil, err
 	}
-	return &tasks.GetResponse{Process: &taskapi.Process{ID: p.ID, Pid: p.Pid, Status: p.Status}}, nil
+	status := p.Status
+	if s.r.isSlow() {
+		// Which of the two containerd says depends on who has noticed it first.
+		if status = taskapi.Status_UNKNOWN; s.r.slow%2 == 0 {
+			return nil, errgrpc.ToGRPC(context.DeadlineExceeded)
+		}
+	}
+	return &tasks.GetResponse{Process: &taskapi.Process{ID: p.ID, Pid: p.Pid, Status: status}}, nil
 }
 
 func (s taskService) List(context.Context, *tasks.ListTasksRequest, ...grpc.CallOption) (*tasks.ListTasksResponse, error) {
@@ -257,6 +278,9 @@ func (s taskService) List(context.Context, *tasks.ListTasksRequest, ...grpc.Call
 	defer s.r.mu.Unlock()
 	resp := &tasks.ListTasksResponse{}
 	for _, p := range s.r.tasks {
+		if s.r.isSlow() {
+			continue
+		}
 		resp.Tasks = append(resp.Tasks, &taskapi.Process{ID: p.ID, Pid: p.Pid, Status: p.Status})
 	}
 	return resp, nil
