@@ -241,8 +241,8 @@ func (s *service) Pids(ctx context.Context, r *taskapi.PidsRequest) (*taskapi.Pi
 	}
 	resp, err := s.TTRPCTaskService.Pids(ctx, r)
 	if err == nil {
-		// What waits in a container for its checks, or is on its way into it, is nothing of its own.
-		resp.Processes = slices.DeleteFunc(resp.Processes, func(p *task.ProcessInfo) bool { return s.streams.enterer.Is(int(p.Pid)) })
+		// What waits in a container for its checks is nothing of its own.
+		resp.Processes = slices.DeleteFunc(resp.Processes, func(p *task.ProcessInfo) bool { return s.streams.enterer.Waits(int(p.Pid)) })
 	}
 	if err == nil && len(resp.Processes) == 0 || errdefs.IsNotFound(errgrpc.ToNative(err)) {
 		return nil, errgrpc.ToGRPCf(errdefs.ErrFailedPrecondition, "container %s has no process", r.ID)

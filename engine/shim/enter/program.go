@@ -17,6 +17,7 @@ const resultsMost = 48 << 10
 // resident is the process that stays.
 type resident struct {
 	control *os.File
+	pid     int
 
 	mu       sync.Mutex
 	repeated map[uint64]bool // the repetitions that it has; nil: it has ended
@@ -110,14 +111,14 @@ func (e *Enterer) launch() error {
 	in := uintptr(null)
 	// The program's own file is the last, or Go might put one of the others in its place; it is closed at once.
 	attr := &syscall.ProcAttr{Env: []string{}, Files: []uintptr{in, in, in, uintptr(ends[1]), uintptr(e.program)}, Dir: "/"}
-	_, err = syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(e.program), []string{"enter"}, attr)
+	pid, err := syscall.ForkExec("/proc/self/fd/"+strconv.Itoa(e.program), []string{"enter"}, attr)
 	if err == nil {
 		err = unix.SetNonblock(ends[0], true)
 	}
 	if err != nil {
 		return errors.Join(err, unix.Close(ends[0]))
 	}
-	e.resident = &resident{control: os.NewFile(uintptr(ends[0]), "enter"), repeated: map[uint64]bool{}}
+	e.resident = &resident{control: os.NewFile(uintptr(ends[0]), "enter"), pid: pid, repeated: map[uint64]bool{}}
 	go e.listen(e.resident)
 	return nil
 }
@@ -133,18 +134,6 @@ func (e *Enterer) ready() {
 	if has(e.lastCap + 1) {
 		e.err = fmt.Errorf("this kernel has more capabilities than are known here: %w", ErrOther)
 	}
-}
-
-// Is says whether a process is of this program: one that waits in a container, or has not become its own program yet.
-func (e *Enterer) Is(pid int) bool {
-	if e.prepare.Do(e.ready); e.err != nil {
-		return false
-	}
-	var program, its unix.Stat_t
-	if unix.Fstat(e.program, &program) != nil || unix.Stat(fmt.Sprintf("/proc/%d/exe", pid), &its) != nil {
-		return false
-	}
-	return its.Dev == program.Dev && its.Ino == program.Ino
 }
 
 // has says whether the kernel has a capability.
