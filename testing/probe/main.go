@@ -74,6 +74,7 @@ func commands() map[string]command {
 		"mknod":          {"FILE: try to make a device", 1, mknod},
 		"unshare":        {"try to make a user namespace, which the default seccomp profile refuses", 0, unshare},
 		"devices":        {"FILE...: say whether each device can be opened", 1, devices},
+		"intrude":        {"FILE: once FILE is there, stop a process that is about to execute its program, say things in its name, and wait", 1, intrude},
 		"interfaces":     {"print name, MTU and addresses of the network interfaces", 0, interfaces},
 		"sequence":       {"COMMAND... [then COMMAND...]: run one after the other, stop at the first that fails", 1, sequence},
 	}

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -27,6 +28,7 @@ type book struct {
 		OOMScoreAdj  *int            `json:"oom_score_adj"`
 		Seccomp      json.RawMessage `json:"seccomp"`
 		NoNewKeyring bool            `json:"no_new_keyring"`
+		Mounts       []mount         `json:"mounts"`
 		Rootless     bool            `json:"rootless_euid"`
 
 		// With one of these, runc does it.
@@ -57,6 +59,19 @@ type rlimit struct {
 	Soft uint64 `json:"soft"`
 }
 
+type mount struct {
+	Source string `json:"source"`
+	Device string `json:"device"`
+	Flags  int    `json:"flags"`
+}
+
+// ofCgroups says whether something in a container is where cgroups are made and changed.
+func (m mount) ofCgroups() bool {
+	const root = "/sys/fs/cgroup"
+	within := m.Source == root || strings.HasPrefix(m.Source, root+"/") || m.Source == "/sys" || m.Source == "/sys/fs"
+	return m.Flags&unix.MS_RDONLY == 0 && (strings.HasPrefix(m.Device, "cgroup") || m.Device == "bind" && within)
+}
+
 // capabilitySets are written the same way by runc and in a process of the runtime specification, but for case.
 type capabilitySets struct {
 	Bounding, Effective, Inheritable, Permitted, Ambient []string
@@ -74,6 +89,9 @@ type Container struct {
 	cgroup2    string   // "": none
 	cgroups    []string // files to write to
 	profile    *profile // nil: no filter
+	// nests says that it may give its cgroup of version 2 children. Who does has to move all processes out of it first, and can't
+	// move one that it does not see.
+	nests bool
 
 	mu      sync.Mutex
 	filter  []byte // of the profile, once it is known
@@ -104,6 +122,8 @@ func (e *Enterer) Container(dir, id, bundle string) (*Container, error) {
 	if c.cgroup2, c.cgroups, err = cgroupFiles(b.CgroupPaths); err != nil {
 		return nil, err
 	}
+	admin := c.caps != nil && slices.Contains(c.caps.Bounding, "CAP_SYS_ADMIN")
+	c.nests = c.cgroup2 != "" && (admin || slices.ContainsFunc(b.Config.Mounts, mount.ofCgroups))
 	if len(b.Config.Seccomp) > 0 && string(b.Config.Seccomp) != "null" {
 		if c.profile, err = readProfile(b.Config.Seccomp); err != nil {
 			return nil, err

@@ -34,7 +34,8 @@
 // said before. For checks that follow one another within seconds, a process waits in the container (program/waiter.h) that has
 // gone all of the way but for the PID namespace and the exec, and is copied for each: to join nine cgroups, change rights and set
 // a filter was two thirds of what a check cost. It counts for the container's limit of processes, but is not listed
-// (see Enterer.Is), and sees the container's namespaces, and gives the HOME, as they were when it began.
+// (see Enterer.Waits), and sees the container's namespaces, and gives the HOME, as they were when it began. In a container that
+// may divide its cgroup of version 2 nobody waits between two checks: it could not while somebody is in there whom it does not see.
 //
 // A first process is the shim's child from the beginning, made with the shim as its parent by the process that stays, and in its own
 // PID namespace if it has one. It says that it has begun, so that its number is known; then: the score, no longer dumpable,
@@ -51,8 +52,9 @@
 //     are repeated are in files, of which the process that waits reads its own; what checks have printed is in memory that no
 //     child gets. The process that waits is in no PID namespace of a container's, and its children are copies, not threads of it: nobody
 //     in the container can name it, and what is done to a copy is done to nobody else. Which process a check is, its parent hears from the
-//     kernel, and it ends nobody but its own children.
-//     Who has SYS_PTRACE in a container can trace it, as with runc, and finds less.
+//     kernel, believes only of its own children, and it ends nobody else. A check whose processes do not end keeps no other from its turn.
+//     Who has SYS_PTRACE in a container can trace it, as with runc, and finds less: a socket, of the host's network namespace as
+//     those that runc's process has, by which it can say that its own check came to nothing.
 //   - CVE-2019-5736, a container that has its own "program" be /proc/self/exe and overwrites it: the program is run from a
 //     memfd that is sealed against writing, growing, shrinking, a change of who may execute it (Linux 6.3) and further seals, and is not the
 //     file on the host.
@@ -67,7 +69,10 @@
 //     profile, as libseccomp compiled it (see engine/shim/seccompcache), with the same answer in front for calls that are newer than
 //     the profile (see filter.go). It is in fewer instructions (see compact.go), because setting it was the most expensive step of
 //     all; a filter with anything in it that libseccomp has not been seen to make stays as it is. Without one, runc
-//     does it, and leaves the filter for the next time.
+//     does it, and leaves the filter for the next time. A check that is repeated makes a few calls under its filter that runc makes
+//     before it. One that is refused, or ends the process, is no result, and one that a filter lets succeed without being made is
+//     noticed: by what it gives, and in the case of the clone by what the kernel writes. The process that waits, which is in the host's PID
+//     namespace, leads a session of its own before it has the filter.
 //
 // And for a first process, which has the host before it until its root is its own:
 //

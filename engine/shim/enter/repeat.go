@@ -46,6 +46,9 @@ type Result struct {
 	Output       []byte
 }
 
+// longest is as good as for ever, and can be added to a time.
+const longest = 100 * 365 * 24 * time.Hour
+
 // ReadResult reads the first of several results, and gives the others.
 func ReadResult(b []byte) (r Result, rest []byte, err error) {
 	if len(b) < ResultSize {
@@ -65,7 +68,7 @@ func ReadResult(b []byte) (r Result, rest []byte, err error) {
 type order struct {
 	What, Places             uint32
 	Tag                      uint64
-	UID, _                   uint32
+	UID, Leaves              uint32
 	First, Interval, Timeout int64
 }
 
@@ -91,7 +94,11 @@ func (e *Enterer) Repeat(c *Container, spec []byte, first int, r Repetition) err
 		defer unix.Close(fd)
 		given = append(given, fd)
 	}
-	o := order{What: 'A', Places: uint32(r.Places), Tag: r.Tag, UID: userOf(request), First: int64(r.First), Interval: int64(r.Interval), Timeout: int64(r.Timeout)}
+	o := order{What: 'A', Places: uint32(r.Places), Tag: r.Tag, UID: userOf(request)}
+	o.First, o.Interval, o.Timeout = int64(min(r.First, longest)), int64(min(r.Interval, longest)), int64(min(r.Timeout, longest))
+	if c.nests {
+		o.Leaves = 1
+	}
 	return e.hand(o.encode(), unix.UnixRights(given...), r.Tag)
 }
 

@@ -231,7 +231,7 @@ static void set_capabilities(void)
 
 static void stay_inside(void)
 {
-	must(STEP_INSIDE, CALL(getcwd, path, sizeof(path)));
+	must(STEP_INSIDE, CALL(getcwd, path, sizeof(path)) > 0 ? 0 : -ENOENT);
 	/* The kernel gives a folder outside of the container as "(unreachable)...". */
 	if (path[0] != '/')
 		must(STEP_INSIDE, -ENOENT);

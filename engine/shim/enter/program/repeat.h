@@ -20,7 +20,8 @@ struct order {
 	uint32_t what;
 	uint32_t places;                  /* how many checks may run at a time, all together */
 	uint64_t tag;                     /* of a creation, flags of clone */
-	uint32_t uid, unused;             /* of who is to own the output */
+	uint32_t uid;                     /* of who is to own the output */
+	uint32_t leaves;                  /* nobody is to wait in the container between two checks */
 	int64_t first, interval, timeout; /* in nanoseconds; the first check is so long from now */
 };
 
@@ -45,13 +46,16 @@ struct result {
 #define LONG (20 * MILLI)
 /* How long a check that was killed may take to end. */
 #define END_MOST (10 * NANO)
+/* How much is listened to at once. A check says one word, or two. */
+#define WORDS_MOST 8
 /* The longest interval in which a process waits for the next check. It saves two thirds of what a check costs, for some 80 KiB. */
 #define WAIT_MOST (5 * NANO)
 
 struct slot {
 	uint64_t tag;
 	int64_t interval, timeout, due;
-	int used, running, removed;
+	int used, running, removed, leaves;
+	int told; /* that it is over: there is nobody to tell any more */
 	int waiter, socket; /* the process that waits, 0: none; and what it listens to, -1: nobody does */
 	int request, first_process, cgroup;
 	uint32_t uid;
@@ -61,7 +65,7 @@ struct slot {
 struct run {
 	struct slot *slot; /* NULL: none */
 	int pid;           /* 0: not there, or not known */
-	int out, killed, told, is_long;
+	int out, killed, is_long;
 	int over; /* it is known what came of it: */
 	uint32_t kind;
 	int32_t status, failure;
@@ -72,6 +76,7 @@ struct run {
 };
 
 struct kept {
+	struct slot slots[SLOTS];
 	struct run runs[PLACES_MOST];
 	int64_t since; /* of the first result */
 	size_t length;
@@ -79,9 +84,8 @@ struct kept {
 	char rest[8 * OUTPUT_MOST]; /* of outputs, read and forgotten */
 };
 
-static struct slot slots[SLOTS];
 static int slots_end, places = 1;
-static struct kept *kept;
+static struct kept *kept; /* not there in processes that go into containers */
 
 static int64_t clock(int which)
 {
@@ -94,45 +98,58 @@ static int64_t clock(int which)
 static int64_t mono(void) { return clock(1); }
 static int64_t real(void) { return clock(0); }
 
-/* kill_child kills what is a child, and cannot be another process by now. */
-static void kill_child(int pid)
-{
-	char info[128];
+enum { NO_CHILD, RUNS, HAS_ENDED };
 
-	if (CALL(waitid, P_PID, pid, info, WEXITED | WNOHANG | WNOWAIT, NULL) == 0)
-		CALL(kill, pid, SIGKILL);
+/* child says what a process is; who is a child cannot be another process by now. */
+static int child(int pid)
+{
+	struct {
+		int32_t signal, err, code, unused, pid, more[32];
+	} info = { 0 };
+
+	if (CALL(waitid, P_PID, pid, &info, WEXITED | WNOHANG | WNOWAIT, NULL) < 0)
+		return NO_CHILD;
+	return info.pid ? HAS_ENDED : RUNS;
 }
 
-/* hear takes what a check's process has said of itself, and whoever made it. 0 says that there is nobody to say more. */
-static int hear(struct run *r)
+/* hear takes what a check's process has said of itself, and whoever made it. 0 says that there is nobody to say more. It may be
+ * somebody else's word, who has got at the socket by tracing: whoever says that he is the check has to be a child, who can be ended
+ * and waited for, or ended, the one that was just waited for; and nobody is listened to for ever. */
+static int hear(struct run *r, int ended)
 {
 	struct {
 		uint32_t what, place;
 		int32_t err;
 	} m;
 	struct given g;
-	long n;
+	long n = -EAGAIN;
 
-	while ((n = receive(r->slot->socket, &m, sizeof(m), MSG_DONTWAIT, &g)) == sizeof(m)) {
-		if (m.what == FAILED)
+	for (int i = 0; i < WORDS_MOST && (n = receive(r->slot->socket, &m, sizeof(m), MSG_DONTWAIT, &g)) == sizeof(m); i++) {
+		if (m.what == FAILED) {
 			r->failure = (int32_t)(m.place << 16 | (uint32_t)m.err);
-		else if ((r->pid = g.sender) && r->killed)
-			kill_child(r->pid);
+		} else if (m.what == BEGUN && !r->pid && g.sender != r->slot->waiter &&
+			   (g.sender == ended || child(g.sender) != NO_CHILD)) {
+			r->pid = g.sender;
+			if (r->killed && r->pid != ended)
+				CALL(kill, r->pid, SIGKILL);
+		}
 	}
-	return n == -EAGAIN;
+	return n == -EAGAIN || n == sizeof(m);
 }
 
-/* kill_run ends a check, or who was to make it. */
+/* kill_run ends a check, or who was to make it. One that has ended by itself meanwhile has not been killed. */
 static void kill_run(struct run *r)
 {
 	if (r->killed)
 		return;
+	if (!r->pid)
+		hear(r, 0);
+	if (r->pid && child(r->pid) == HAS_ENDED)
+		return;
 	r->killed = 1;
 	r->limit = mono() + END_MOST;
-	if (!r->pid)
-		hear(r);
 	if (r->pid)
-		kill_child(r->pid);
+		CALL(kill, r->pid, SIGKILL);
 	else if (r->slot->waiter)
 		CALL(kill, r->slot->waiter, SIGKILL);
 }
@@ -143,7 +160,7 @@ static void __attribute__((noreturn)) leave_all(void)
 	for (int i = 0; i < PLACES_MOST; i++)
 		if (kept->runs[i].slot && !kept->runs[i].over)
 			kill_run(&kept->runs[i]);
-	for (struct slot *s = slots; s < slots + slots_end; s++)
+	for (struct slot *s = kept->slots; s < kept->slots + slots_end; s++)
 		if (s->used && s->waiter)
 			CALL(kill, s->waiter, SIGKILL);
 	end(0);
@@ -190,7 +207,7 @@ static void leave(struct slot *s)
 	if (s->socket >= 0)
 		CALL(close, s->socket);
 	s->used = 0;
-	while (slots_end > 0 && !slots[slots_end - 1].used)
+	while (slots_end > 0 && !kept->slots[slots_end - 1].used)
 		slots_end--;
 }
 
@@ -203,12 +220,12 @@ static void refuse(uint64_t tag)
 
 static void add(const struct order *o, const struct given *g)
 {
-	struct slot *s = slots;
+	struct slot *s = kept->slots, *limit = kept->slots + SLOTS;
 
-	while (s < slots + SLOTS && s->used)
+	while (s < limit && s->used)
 		s++;
-	memset(s, 0, s < slots + SLOTS ? sizeof(*s) : 0);
-	if (s == slots + SLOTS || g->n <= ORDER_FIRST_PROCESS) {
+	memset(s, 0, s < limit ? sizeof(*s) : 0);
+	if (s == limit || g->n <= ORDER_FIRST_PROCESS) {
 		for (int i = 0; i < g->n; i++)
 			CALL(close, g->fd[i]);
 		refuse(o->tag);
@@ -223,9 +240,10 @@ static void add(const struct order *o, const struct given *g)
 	s->cgroup = g->n > ORDER_CGROUP ? g->fd[ORDER_CGROUP] : -1;
 	s->socket = -1;
 	s->uid = o->uid;
+	s->leaves = o->leaves || o->interval > WAIT_MOST;
 	s->used = 1;
-	if (s >= slots + slots_end)
-		slots_end = (int)(s - slots) + 1;
+	if (s >= kept->slots + slots_end)
+		slots_end = (int)(s - kept->slots) + 1;
 	places = o->places < 1 || o->places > PLACES_MOST ? PLACES_MOST : (int)o->places;
 }
 
@@ -235,7 +253,8 @@ static void dismiss(struct slot *s)
 	if (s->waiter) {
 		CALL(kill, s->waiter, SIGKILL);
 	} else if (s->removed && !s->running) {
-		tell_result(s, REMOVED, 0, NULL);
+		if (!s->told)
+			tell_result(s, REMOVED, 0, NULL);
 		leave(s);
 	}
 }
@@ -243,11 +262,11 @@ static void dismiss(struct slot *s)
 /* remove_tag ends a repetition. It is told when nothing of it is there any more. */
 static void remove_tag(uint64_t tag)
 {
-	struct slot *s = slots;
+	struct slot *s = kept->slots, *limit = kept->slots + slots_end;
 
-	while (s < slots + slots_end && (!s->used || s->tag != tag))
+	while (s < limit && (!s->used || s->tag != tag))
 		s++;
-	if (s == slots + slots_end) {
+	if (s == limit) {
 		refuse(tag);
 		return;
 	}
@@ -286,9 +305,26 @@ static void conclude(struct run *r)
 	struct slot *s = r->slot;
 
 	r->slot = NULL;
-	if (!r->told)
-		tell_result(s, s->removed ? REMOVED : r->kind, r->status, r);
+	tell_result(s, s->removed ? REMOVED : r->kind, r->status, r);
 	leave(s);
+}
+
+/* give_up is the end of a repetition of which there is a process that does not end. Nobody waits for that, and no other check
+ * for its place. Who still comes to be a check has nobody to say so to, and ends. */
+static void give_up(struct run *r)
+{
+	struct slot *s = r->slot;
+
+	r->slot = NULL;
+	if (r->out >= 0)
+		CALL(close, r->out);
+	tell_result(s, s->removed ? REMOVED : r->kind, r->status, r);
+	s->told = s->removed = 1;
+	s->running = 0;
+	if (s->socket >= 0)
+		CALL(close, s->socket);
+	s->socket = -1;
+	dismiss(s);
 }
 
 /* finish is the end of a check. begun says that there was one. */
@@ -297,8 +333,7 @@ static void finish(struct run *r, int status, int begun)
 	struct slot *s = r->slot;
 
 	r->over = 1;
-	if (!r->told)
-		r->ended_real = real();
+	r->ended_real = real();
 	if (r->out >= 0)
 		read_output(r);
 	/* What it has left to others that still run is not listened to. */
@@ -306,12 +341,14 @@ static void finish(struct run *r, int status, int begun)
 		CALL(close, r->out);
 	r->out = -1;
 	if (status)
-		hear(r);
+		hear(r, 0);
 	r->pid = 0;
 	r->status = status;
 	if (r->killed) {
 		r->kind = TIMED_OUT;
-	} else if (r->failure || !begun) {
+	} else if (r->failure || !begun || (status & 0x7f) == SIGSYS) {
+		/* A filter may end a process for what runc, which has other ways, need not ask for. If the check itself is ended so,
+		 * runc's is, too. */
 		r->kind = NOT_ENTERED;
 		r->status = r->failure;
 	} else {
@@ -322,11 +359,16 @@ static void finish(struct run *r, int status, int begun)
 		r->slot = NULL;
 		s->running = 0;
 		s->due = mono() + s->interval;
-		if (s->interval > WAIT_MOST)
+		if (s->leaves)
 			dismiss(s);
 		return;
 	}
 	r->limit = mono() + END_MOST;
+	if (!begun && s->socket >= 0) {
+		/* Who still comes to be it has nobody to say so to, and ends. */
+		CALL(close, s->socket);
+		s->socket = -1;
+	}
 	if (s->waiter)
 		CALL(kill, s->waiter, SIGKILL);
 	else
@@ -343,7 +385,7 @@ static struct run *run_of(int pid)
 	for (int i = 0; i < PLACES_MOST; i++) {
 		struct run *r = &kept->runs[i];
 
-		if (r->slot && !r->over && !r->pid && (hear(r), r->pid == pid))
+		if (r->slot && !r->over && !r->pid && (hear(r, pid), r->pid == pid))
 			return r;
 	}
 	return NULL;
@@ -359,7 +401,8 @@ static void no_waiter(struct slot *s)
 				conclude(&kept->runs[i]);
 			return;
 		}
-	CALL(close, s->socket);
+	if (s->socket >= 0)
+		CALL(close, s->socket);
 	s->socket = -1;
 	dismiss(s);
 }
@@ -373,7 +416,7 @@ static void reaped(int pid, int status)
 		finish(r, status, 1);
 		return;
 	}
-	for (struct slot *s = slots; s < slots + slots_end; s++)
+	for (struct slot *s = kept->slots; s < kept->slots + slots_end; s++)
 		if (s->used && s->waiter == pid) {
 			no_waiter(s);
 			return;
@@ -385,7 +428,7 @@ static void see_if_lost(struct run *r)
 {
 	if (r->over || r->pid || (r->out >= 0 && r->slot->waiter))
 		return;
-	if ((!hear(r) || r->out < 0) && !r->pid)
+	if ((!hear(r, 0) || r->out < 0) && !r->pid)
 		finish(r, 0, 0);
 }
 
@@ -407,11 +450,11 @@ static void reap(int signals)
 }
 
 /* begin_waiting is the beginning of the process that waits. */
-static void __attribute__((noreturn)) begin_waiting(const struct slot *s, int socket)
+static void __attribute__((noreturn)) begin_waiting(int request, int first_process, int socket)
 {
-	long n = CALL(pread64, s->request, request_bytes, REQUEST_MAX, 0);
+	long n = CALL(pread64, request, request_bytes, REQUEST_MAX, 0);
 
-	if (CALL(dup3, socket, SOCKET, 0) < 0 || CALL(dup3, s->first_process, OBJECT, 0) < 0 || CALL(close_range, OBJECT + 1, ~0u, 0) < 0)
+	if (CALL(dup3, socket, SOCKET, 0) < 0 || CALL(dup3, first_process, OBJECT, 0) < 0 || CALL(close_range, OBJECT + 1, ~0u, 0) < 0)
 		end(255);
 	wait_inside(n);
 }
@@ -420,7 +463,7 @@ static void __attribute__((noreturn)) begin_waiting(const struct slot *s, int so
 static int call_waiter(struct slot *s)
 {
 	struct clone_args how = { .exit_signal = SIGCHLD };
-	int ends[2], yes = 1;
+	int ends[2], yes = 1, request = s->request, first_process = s->first_process;
 	long pid = -1;
 
 	if (s->socket >= 0)
@@ -435,7 +478,7 @@ static int call_waiter(struct slot *s)
 	if (CALL(setsockopt, ends[0], SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) == 0)
 		pid = CALL(clone3, &how, sizeof(how));
 	if (pid == 0)
-		begin_waiting(s, ends[1]);
+		begin_waiting(request, first_process, ends[1]);
 	CALL(close, ends[1]);
 	if (pid < 0) {
 		CALL(close, ends[0]);
@@ -484,7 +527,7 @@ static void start(struct slot *s)
 	r->began = mono();
 	r->limit = r->began + s->timeout;
 	r->began_real = real();
-	r->pid = r->killed = r->told = r->is_long = r->over = r->status = r->failure = 0;
+	r->pid = r->killed = r->is_long = r->over = r->status = r->failure = 0;
 	r->length = 0;
 	s->running = 1;
 	if ((s->waiter || call_waiter(s)) && CALL(pipe2, ends, O_CLOEXEC) == 0) {
@@ -504,7 +547,7 @@ static int begin_due(int64_t now)
 
 		for (int i = 0; i < PLACES_MOST; i++)
 			running += kept->runs[i].slot != NULL;
-		for (struct slot *s = slots; running < places && s < slots + slots_end; s++)
+		for (struct slot *s = kept->slots; running < places && s < kept->slots + slots_end; s++)
 			if (s->used && !s->running && !s->removed && s->due <= now && (!next || s->due < next->due))
 				next = s;
 		if (!next)
@@ -518,22 +561,17 @@ static void look_after(struct run *r, int64_t now)
 {
 	if (now >= r->began + LONG)
 		r->is_long = 1;
-	if (now < r->limit || r->told)
+	if (now < r->limit)
 		return;
 	if (!r->killed && !r->over) {
 		kill_run(r);
 		return;
 	}
-	/* It does not end. Nobody waits for that. */
 	if (!r->over) {
 		r->ended_real = real();
 		r->kind = TIMED_OUT;
 	}
-	tell_result(r->slot, r->slot->removed ? REMOVED : r->kind, r->status, r);
-	r->told = 1;
-	if (r->out >= 0)
-		CALL(close, r->out);
-	r->out = -1;
+	give_up(r);
 }
 
 static int64_t earlier(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -545,13 +583,13 @@ static int64_t next_time(int64_t now, int running)
 
 	if (kept->length)
 		at = earlier(at, kept->since + KEEP);
-	for (struct slot *s = slots; running < places && s < slots + slots_end; s++)
+	for (struct slot *s = kept->slots; running < places && s < kept->slots + slots_end; s++)
 		if (s->used && !s->running && !s->removed)
 			at = earlier(at, s->due);
 	for (int i = 0; i < PLACES_MOST; i++) {
 		const struct run *r = &kept->runs[i];
 
-		if (!r->slot || r->told)
+		if (!r->slot)
 			continue;
 		at = earlier(at, r->is_long ? r->limit : earlier(r->limit, r->began + LONG));
 	}

@@ -35,6 +35,7 @@
 #define SIG_IGN ((void (*)(int))1)
 #define SA_RESTORER 0x04000000
 #define SIGKILL 9
+#define SIGSYS 31
 #define SIG_BLOCK 0
 #define SIG_SETMASK 2
 #define P_PID 1

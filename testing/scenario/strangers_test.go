@@ -1,0 +1,160 @@
+package scenario_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"berth/testing/scenario"
+)
+
+// What is asked of the kernel for a check, and what a container's program never asks for, is refused in the ways that a filter has.
+const (
+	killing = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["setsid"], "action": "SCMP_ACT_KILL_PROCESS"}]}`
+	// A clone with CLONE_PARENT is none, and seems to be one.
+	noClone   = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["clone"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0, "args": [{"index": 0, "value": 32768, "valueTwo": 32768, "op": "SCMP_CMP_MASKED_EQ"}]}]}`
+	noSession = `{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["setsid"], "action": "SCMP_ACT_ERRNO", "errnoRet": 0}]}`
+)
+
+// A filter that has no room for how berth makes a check makes no check fail, and none another than runc's.
+func TestChecksUnderFiltersThatRefuseThem(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("refusing", `
+x-check: &check
+  image: probe
+  command: sleep
+  tmpfs: ["/tmp:mode=1777"]
+  healthcheck: {test: [CMD, /probe, selves, /tmp/selves], interval: 200ms, retries: 1}
+services:
+  killing: {<<: *check, security_opt: ["seccomp:killing.json"]}
+  fixed: {<<: *check, security_opt: ["seccomp:killing.json", "no-new-privileges:true"]}
+  clone: {<<: *check, security_opt: ["seccomp:clone.json"]}
+  session: {<<: *check, security_opt: ["seccomp:session.json"]}
+`, "killing.json", killing, "clone.json", noClone, "session.json", noSession)
+	f.Must("up", "-d", "--wait")
+	for _, service := range strings.Fields(f.Must("ps", "--services").Stdout) {
+		s.Eventually(service+" has been checked some times", func() error { return checked(f, service, 8) })
+		told := func(n int) string {
+			return facts(t, f, service, pidOf(t, f, service), []string{"exec", "-T", service, "/probe", "cat", fmt.Sprint("/tmp/selves/", n)})
+		}
+		want := told(1)
+		for n := 2; n <= 8; n++ {
+			if got := told(n); got != want || want == "" {
+				t.Errorf("check %d of %s: %s", n, service, difference(got, want))
+			}
+		}
+	}
+	if log := s.Must("engine", "logs").Stdout; strings.Contains(log, "container is unhealthy") {
+		t.Errorf("a check has failed:\n%s", log)
+	}
+}
+
+// What a container does to its own checks does nothing to others'.
+func TestOthersChecksGoOn(t *testing.T) {
+	s := scenario.New(t)
+	paths := strings.Repeat("/nowhere:", 300) // looking for the program takes a moment
+	f := s.Folder("others", `
+x-check: &check
+  image: probe
+  command: sleep
+  healthcheck: {test: [CMD, /probe, ok-if, /etc/passwd], interval: 200ms, timeout: 1s, retries: 1000}
+services:
+  counted: {<<: *check, healthcheck: {test: [CMD, /probe, selves, /tmp/selves], interval: 200ms}}
+  intruder: {<<: *check, command: [intrude, /tmp/go], cap_add: [SYS_PTRACE], environment: {PATH: "`+paths+`/"},
+    healthcheck: {test: [CMD, probe, ok-if, /etc/passwd], interval: 200ms, timeout: 1s, retries: 1000}}
+  frozen: {<<: *check, scale: 9, healthcheck: {test: [CMD, /probe, ok-if, /etc/passwd], interval: 200ms, timeout: 1s, retries: 1}}
+  nests: {<<: *check, privileged: true}
+`)
+	f.Must("up", "-d", "--wait")
+	n := 0
+	more := func(why string) {
+		t.Helper()
+		for checked(f, "counted", n+1) == nil {
+			n++
+		}
+		s.Eventually("there are more checks "+why, func() error { return checked(f, "counted", n+3) })
+	}
+	for _, service := range []string{"intruder", "nests"} {
+		s.Eventually("the checks of "+service+" are repeated", func() error { return waits(id(f, service)) })
+	}
+	if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil || !errors.Is(err, fs.ErrNotExist) {
+		s.Step("a container that may divide its cgroup has nobody in it, between its checks, whom it does not know of")
+		s.Eventually("nobody waits in it", func() error {
+			if waits(id(f, "nests")) == nil {
+				return errString("somebody does")
+			}
+			return nil
+		})
+	}
+
+	s.Step("a container says to be its check")
+	f.Exec("intruder", "write", "/tmp/go", "x")
+	s.Eventually("it has said so", func() error {
+		if text := f.Must("logs", "--no-log-prefix", "intruder").Stdout; !strings.Contains(text, "said that it is") {
+			return errString(text)
+		}
+		return nil
+	})
+	more("beside those of the intruder")
+
+	s.Step("more containers than there are checks at a time are frozen by somebody else")
+	ids := strings.Fields(f.Must("ps", "-q", "frozen").Stdout)
+	freeze(t, ids, true)
+	defer freeze(t, ids, false)
+	s.Eventually("a check that has not ended is told of", func() error {
+		if log := s.Must("engine", "logs").Stdout; strings.Contains(log, "frozen") {
+			return nil
+		}
+		return errString("no word of it")
+	})
+	more("beside those that hang")
+	freeze(t, ids, false)
+
+	s.Step("all can be removed")
+	if r := f.Must("down", "-t", "0"); r.Elapsed > 10*time.Second {
+		t.Errorf("somebody was waited for: %v", r)
+	}
+}
+
+// waits says whether a process waits in a container for its next check.
+func waits(id string) error {
+	found, err := filepath.Glob("/proc/[0-9]*/comm")
+	if err != nil {
+		return err
+	}
+	for _, file := range found {
+		comm, err := os.ReadFile(file)
+		if err != nil || string(comm) != "enter\n" {
+			continue
+		}
+		if cgroup, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup")); err == nil && strings.Contains(string(cgroup), id) {
+			return nil
+		}
+	}
+	return errString("nobody waits in " + id)
+}
+
+// freeze freezes containers without berth's knowledge, or thaws them.
+func freeze(t *testing.T, ids []string, on bool) {
+	t.Helper()
+	for _, id := range ids {
+		text := map[bool]string{true: "FROZEN", false: "THAWED"}[on]
+		found, err := filepath.Glob("/sys/fs/cgroup/freezer/*/" + id + "/freezer.state")
+		if err == nil && len(found) == 0 {
+			text = strconv.Itoa(map[bool]int{true: 1, false: 0}[on])
+			found, err = filepath.Glob("/sys/fs/cgroup/*/" + id + "/cgroup.freeze")
+		}
+		for _, file := range found {
+			err = errors.Join(err, os.WriteFile(file, []byte(text), 0))
+		}
+		if err != nil || on && len(found) != 1 {
+			t.Fatalf("freeze %s: %q: %v", id, found, err)
+		}
+	}
+}
