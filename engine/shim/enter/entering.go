@@ -17,6 +17,7 @@ import (
 type Entering struct {
 	socket  *os.File
 	patient bool // it may take as long as it takes
+	first   int  // a container's first process, once it has begun
 	once    sync.Once
 	pid     int
 	err     error
@@ -30,7 +31,7 @@ func (p *Entering) Wait() (pid int, err error) {
 			p.err = p.socket.SetReadDeadline(time.Now().Add(patience))
 		}
 		if p.err == nil {
-			p.pid, p.err = outcome(p.socket)
+			p.pid, p.err = p.outcome()
 		}
 		p.Close()
 	})
@@ -65,6 +66,7 @@ func (p *Entering) Begun() (pid int, err error) {
 	if err != nil {
 		return 0, fmt.Errorf("a container's first process doesn't begin: %w", err)
 	}
+	p.first = sender
 	return sender, nil
 }
 
@@ -73,35 +75,53 @@ func (p *Entering) GiveUp() {
 	_ = p.socket.SetReadDeadline(time.Unix(1, 0))
 }
 
-// message is the program's: 'B' when a first process has begun, 'R' when there is no more to do than the exec, 'F' when a step has failed.
+// message is the program's: 'B' when the process has begun that was made for this, 'C' when that has made another one in the
+// container, which is Step then, 'R' when there is no more to do than the exec, 'F' when a step has failed.
 type message struct {
 	What, Step uint32
 	Errno      int32
 }
 
-// outcome waits until the processes have left the socket alone: the last one has executed its program then, or ended.
-func outcome(socket *os.File) (pid int, err error) {
-	raw, err := socket.SyscallConn()
+// wordsMost is how many messages are listened to; there are three, or four. Who traces a process could go on for ever.
+const wordsMost = 16
+
+// outcome waits until the processes have left the socket alone: the last one has executed its program then, or ended. Which one
+// it is, says who has begun, outside of the container: what was in there may be another's word.
+func (p *Entering) outcome() (pid int, err error) {
+	raw, err := p.socket.SyscallConn()
 	if err != nil {
 		return 0, err
 	}
-	for {
+	pid = p.first
+	begun, ready := 0, false
+	for range wordsMost {
 		m, sender, err := receive(raw)
 		switch {
-		case errors.Is(err, io.EOF) && pid != 0:
+		case errors.Is(err, io.EOF) && pid != 0 && ready:
 			return pid, nil
 		case errors.Is(err, io.EOF):
 			return 0, fmt.Errorf("a process ended on its way into the container: %w", ErrOther)
 		case err != nil:
-			if pid != 0 {
+			if isChild(pid) {
 				_ = unix.Kill(pid, unix.SIGKILL)
 			}
 			return 0, fmt.Errorf("a process does not come into the container: %w", err)
 		case m.What == 'F':
 			return 0, &StepError{Step: int(m.Step), Err: unix.Errno(m.Errno)}
+		case m.What == 'B' && begun == 0:
+			begun = sender
+		case m.What == 'C' && sender == begun:
+			pid = int(m.Step)
+		case m.What == 'R':
+			ready = true
 		}
-		pid = sender
 	}
+	return 0, fmt.Errorf("a process on its way into the container says too much: %w", ErrOther)
+}
+
+// isChild says whether a process is a child that nobody has waited for: its number is not another's by now.
+func isChild(pid int) bool {
+	return pid > 0 && unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil) == nil
 }
 
 // receive gives the next message and its sender's process id; io.EOF when nobody is left to send one.

@@ -11,7 +11,7 @@
 #define SOCKET 3
 
 /* Messages to the shim. The kernel adds the sender's process id, in the shim's numbers. */
-enum { BEGUN = 'B', READY = 'R', FAILED = 'F' };
+enum { BEGUN = 'B', CHILD = 'C', READY = 'R', FAILED = 'F' };
 
 /* Package enter's header. Then come the limits, the filter, the steps, the groups and the strings. */
 struct request {
