@@ -128,6 +128,10 @@ func (r *repeats) begin(t *taskState, id string, what Repetition) error {
 		return err
 	}
 	defer unix.Close(first)
+	// A container has one. If there is another, its engine was killed while it did not ask, and nobody has noticed.
+	for _, tag := range r.of(id) {
+		r.enterer.Remove(tag)
+	}
 	r.add(what.Tag, id)
 	err = r.enterer.Repeat(c, what.Process, first, what.Repetition)
 	if err == nil && t.first.isFrozen() {
@@ -235,17 +239,21 @@ func (r *repeats) end(ctx context.Context, tag uint64) {
 
 // endTask ends the repetitions of a task.
 func (r *repeats) endTask(ctx context.Context, id string) {
+	for _, tag := range r.of(id) {
+		r.end(ctx, tag)
+	}
+}
+
+// of gives the repetitions of a task.
+func (r *repeats) of(id string) (tags []uint64) {
 	r.mu.Lock()
-	var tags []uint64
+	defer r.mu.Unlock()
 	for tag, task := range r.tasks {
 		if task == id {
 			tags = append(tags, tag)
 		}
 	}
-	r.mu.Unlock()
-	for _, tag := range tags {
-		r.end(ctx, tag)
-	}
+	return tags
 }
 
 // endAll asks for the end of all.

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"berth/testing/scenario"
 )
 
@@ -81,12 +83,12 @@ services:
 		s.Eventually("there are more checks "+why, func() error { return checked(f, "counted", n+3) })
 	}
 	for _, service := range []string{"intruder", "nests"} {
-		s.Eventually("the checks of "+service+" are repeated", func() error { return waits(id(f, service)) })
+		s.Eventually("the checks of "+service+" are repeated", func() error { return someWait(id(f, service)) })
 	}
 	if _, err := os.Stat("/sys/fs/cgroup/unified"); err == nil || !errors.Is(err, fs.ErrNotExist) {
 		s.Step("a container that may divide its cgroup has nobody in it, between its checks, whom it does not know of")
 		s.Eventually("nobody waits in it", func() error {
-			if waits(id(f, "nests")) == nil {
+			if someWait(id(f, "nests")) == nil {
 				return errString("somebody does")
 			}
 			return nil
@@ -122,11 +124,65 @@ services:
 	}
 }
 
-// waits says whether a process waits in a container for its next check.
-func waits(id string) error {
+// A repetition of checks that its engine has left to nobody ends when the next engine begins one.
+func TestAContainerIsCheckedOnceAtATime(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("once", `
+services:
+  counted: {image: probe, command: sleep, healthcheck: {test: [CMD, /probe, selves, /tmp/selves], interval: 200ms}}
+`)
+	f.Must("up", "-d", "--wait")
+	container, first := id(f, "counted"), pidOf(t, f, "counted")
+	var before []string
+	s.Eventually("the checks are repeated", func() error {
+		before = waiting(container)
+		return someWait(container)
+	})
+
+	s.Step("an engine gets results, and is killed before it asks for more")
+	engine := s.EnginePid()
+	if err := unix.Kill(engine, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	checks := func() int {
+		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/root/tmp/selves", first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(entries)
+	}
+	n := checks()
+	s.Eventually("there have been checks for more than a second", func() error {
+		if checks() < n+12 {
+			return errString("not enough")
+		}
+		return nil
+	})
+	if err := unix.Kill(engine, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	f.Must("ps")
+	s.Eventually("there is another repetition, and no other", func() error {
+		if now := waiting(container); len(now) != 1 || now[0] == before[0] {
+			return errString(fmt.Sprint("first ", before, ", now ", now))
+		}
+		return nil
+	})
+}
+
+// someWait says whether a process waits in a container for its next check.
+func someWait(id string) error {
+	if len(waiting(id)) == 0 {
+		return errString("nobody waits in " + id)
+	}
+	return nil
+}
+
+// waiting gives the processes that wait in a container for its next check, or are about to be one.
+func waiting(id string) (pids []string) {
 	found, err := filepath.Glob("/proc/[0-9]*/comm")
 	if err != nil {
-		return err
+		return nil
 	}
 	for _, file := range found {
 		comm, err := os.ReadFile(file)
@@ -134,10 +190,10 @@ func waits(id string) error {
 			continue
 		}
 		if cgroup, err := os.ReadFile(filepath.Join(filepath.Dir(file), "cgroup")); err == nil && strings.Contains(string(cgroup), id) {
-			return nil
+			pids = append(pids, filepath.Base(filepath.Dir(file)))
 		}
 	}
-	return errString("nobody waits in " + id)
+	return pids
 }
 
 // freeze freezes containers without berth's knowledge, or thaws them.
