@@ -35,7 +35,14 @@ type prober struct{ *Engine }
 
 // Probe implements health.Prober.
 func (p prober) Probe(ctx context.Context, id string, command []string) (int, []byte, error) {
-	return p.containers.Probe(namespaces.WithNamespace(ctx, runtime.Namespace), id, command)
+	code, output, err := p.containers.Probe(namespaces.WithNamespace(ctx, runtime.Namespace), id, command)
+	if err != nil || ctx.Err() != nil {
+		// One that was under way is frozen, and in vain.
+		if c, gone := p.containers.Get(id); gone == nil && c.Status().State == plan.Paused {
+			return 0, nil, health.ErrPaused
+		}
+	}
+	return code, output, err
 }
 
 // Repeat implements health.Repeater.

@@ -3,15 +3,20 @@ package health
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
 
 // Prober runs a probe's command in a container, as a further process beside the container's own. When ctx ends it
-// ends the process and returns. The error says that the command could not be run; an exit code is not an error.
+// ends the process and returns. The error says that the command could not be run; an exit code is not an error. ErrPaused says
+// that nothing can be said: the container is paused, or was so before the probe's end.
 type Prober interface {
 	Probe(ctx context.Context, id string, command []string) (exitCode int, output []byte, err error)
 }
+
+// ErrPaused is what a probe of a paused container comes to. It is none: the health stays what it is.
+var ErrPaused = errors.New("the container is paused")
 
 // outputLimit is how much of a probe's output is kept, as docker does.
 const outputLimit = 4096
@@ -121,9 +126,14 @@ func (m *Monitor) probe(id string, w *watched) {
 			return
 		}
 	}
-	r := w.run(m.prober, id)
+	r, err := w.run(m.prober, id)
 	m.mu.Lock()
 	if m.containers[id] != w {
+		m.mu.Unlock()
+		return
+	}
+	if errors.Is(err, ErrPaused) {
+		m.schedule(id, w, time.Now().Add(w.config.Interval))
 		m.mu.Unlock()
 		return
 	}

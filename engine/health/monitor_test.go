@@ -74,6 +74,36 @@ func (c *changes) add(id string, s health.State) {
 
 var check = health.Config{Test: []string{"CMD", "ready"}, Interval: 10 * time.Second, Timeout: 2 * time.Second, Retries: 2}
 
+func TestAPausedContainerKeepsItsHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c := newProber(), &changes{began: time.Now()}
+		m := health.NewMonitor(p, 0, c.add)
+		defer m.Close()
+		if err := m.Start("db", check, nil, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		pause := func(err error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.err = err
+		}
+		sleep(5 * time.Second)
+		pause(fmt.Errorf("probe: %w", health.ErrPaused))
+		sleep(time.Minute)
+		if s, _ := m.State("db"); s.Status != health.Healthy || len(s.Log) != 1 {
+			t.Errorf("paused for a minute: %+v", s)
+		}
+		pause(nil)
+		sleep(10 * time.Second)
+		if s, _ := m.State("db"); len(s.Log) != 2 || s.FailingStreak != 0 {
+			t.Errorf("probed after it went on: %+v", s)
+		}
+		if want := []string{"db healthy at 0s"}; !slices.Equal(c.list, want) {
+			t.Errorf("changes %q, want %q", c.list, want)
+		}
+	})
+}
+
 func TestAMonitorProbesAndTellsChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, c := newProber(), &changes{began: time.Now()}

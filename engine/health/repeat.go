@@ -114,12 +114,12 @@ func (w *watched) result(p Probed, err error) Result {
 }
 
 // run makes one probe.
-func (w *watched) run(p Prober, id string) Result {
+func (w *watched) run(p Prober, id string) (Result, error) {
 	ctx, cancel := context.WithTimeout(w.ctx, w.config.Timeout)
 	defer cancel()
 	r := Probed{Start: time.Now()}
 	var err error
 	r.ExitCode, r.Output, err = p.Probe(ctx, id, w.command)
 	r.End, r.TimedOut = time.Now(), errors.Is(ctx.Err(), context.DeadlineExceeded)
-	return w.result(r, err)
+	return w.result(r, err), err
 }

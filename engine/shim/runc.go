@@ -14,6 +14,7 @@ import (
 	"time"
 
 	runc "github.com/containerd/go-runc"
+	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
 	"berth/engine/shim/creation"
@@ -26,6 +27,8 @@ const (
 	initPatience = 10 * time.Second
 	// cgroupPatience is how long the kernel may take to see that a cgroup is empty.
 	cgroupPatience = 20 * time.Millisecond
+	// killPatience is how long processes that are killed may take to end.
+	killPatience = 500 * time.Millisecond
 )
 
 // errOther is a case that is left to runc itself.
@@ -42,9 +45,10 @@ type runcState struct {
 	} `json:"config"`
 }
 
-// instead does in this process what a command line asks of runc, for four commands: "create", see package creation; "exec",
-// see package enter; "start", which reads from a pipe; "delete" of what has ended, which removes a few folders. Starting a
-// process for the latter two takes twenty times as long. Whatever is out of the ordinary, runs into an error, or is another
+// instead does in this process what a command line asks of runc, for five commands: "create", see package creation; "exec",
+// see package enter; "start", which reads from a pipe; "kill" of all processes of a container without a PID namespace of its own;
+// "delete" of what has ended, which removes a few folders. Starting a process for the latter three takes twenty times as long, and
+// the task service looks at no end of a process while it waits for a "kill". Whatever is out of the ordinary, runs into an error, or is another
 // runtime's, is left to the program: errOther, or any other error but a creation.StaysError.
 func (s *streams) instead(c *exec.Cmd) error {
 	if len(c.Args) < 4 || filepath.Base(c.Path) != "runc" || c.Args[1] != "--root" || s.task == nil {
@@ -54,6 +58,9 @@ func (s *streams) instead(c *exec.Cmd) error {
 		return s.exec(c)
 	}
 	command, id := c.Args[len(c.Args)-2], c.Args[len(c.Args)-1]
+	if killed, ok := killedBy(c.Args); ok {
+		command, id = "kill", killed
+	}
 	t := s.task(id)
 	if t == nil {
 		return errOther
@@ -66,12 +73,15 @@ func (s *streams) instead(c *exec.Cmd) error {
 		t.ordinary = err == nil
 		return err
 	}
-	if command != "start" && command != "delete" {
-		return errOther
-	}
 	dir := filepath.Join(c.Args[2], id)
-	if command == "start" {
+	switch command {
+	case "start":
 		return t.first.begin(filepath.Join(dir, "exec.fifo"))
+	case "kill":
+		return t.first.killAll(dir, id)
+	case "delete":
+	default:
+		return errOther
 	}
 	if err := t.first.clear(dir, id); err != nil {
 		return err
@@ -81,6 +91,14 @@ func (s *streams) instead(c *exec.Cmd) error {
 		_ = unix.Rmdir(t.root)
 	}
 	return nil
+}
+
+// killedBy gives the container of which a command line has runc kill processes.
+func killedBy(args []string) (id string, ok bool) {
+	if i := slices.Index(args, "kill"); i > 0 && args[len(args)-1] == "9" && len(args)-i >= 3 {
+		return args[len(args)-2], true
+	}
+	return "", false
 }
 
 // isFinal says of a failure that runc can't do better.
@@ -153,6 +171,50 @@ func (p *firstProcess) clear(dir, id string) error {
 	return os.RemoveAll(dir)
 }
 
+// killAll kills all processes of a container that has no PID namespace of its own, whose end would be theirs, and waits for their
+// end. Who makes new ones faster than they are killed is for runc, which freezes all of them first.
+func (p *firstProcess) killAll(dir, id string) error {
+	p.mu.Lock()
+	cgroup, ours := p.cgroup, p.fd != 0 && !p.pidns && !p.frozen
+	p.mu.Unlock()
+	if !ours {
+		return errOther
+	}
+	groups := groupFolders(cgroup)
+	if groups == nil {
+		var err error
+		if groups, err = bookedGroups(dir, id); err != nil {
+			return err
+		}
+	}
+	for deadline := time.Now().Add(killPatience); ; time.Sleep(time.Millisecond) {
+		pids, err := inGroups(groups)
+		if err != nil || len(pids) == 0 {
+			return err
+		}
+		if time.Now().After(deadline) {
+			return errOther
+		}
+		for _, pid := range pids {
+			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
+		}
+	}
+}
+
+// inGroups lists the processes in cgroups and in those that are below them.
+func inGroups(groups []string) ([]int, error) {
+	var all []int
+	for _, g := range groups {
+		pids, err := cgroups.GetAllPids(g)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
+			return nil, fmt.Errorf("list what is in a cgroup: %w", err)
+		}
+		all = append(all, pids...)
+	}
+	slices.Sort(all)
+	return slices.DeleteFunc(slices.Compact(all), func(pid int) bool { return pid <= 0 }), nil
+}
+
 // bookedGroups reads in runc's book which cgroups a container has. One with more than cgroups to be cleared away is errOther.
 func bookedGroups(dir, id string) ([]string, error) {
 	b, err := os.ReadFile(filepath.Join(dir, "state.json"))
@@ -200,11 +262,12 @@ func (p *firstProcess) dup() (int, error) {
 	return unix.FcntlInt(uintptr(p.fd), unix.F_DUPFD_CLOEXEC, 0)
 }
 
-// allEnded says that the process has ended, and with it all others of the container, and which cgroups may be removed.
+// allEnded says that the process has ended, and with it all others of the container: if it has no PID namespace of its own,
+// they were killed, or its cgroups can't be removed. Which these are, it says as well.
 func (p *firstProcess) allEnded() (ended bool, cgroup string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fd == 0 || !p.pidns {
+	if p.fd == 0 {
 		return false, ""
 	}
 	end := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}

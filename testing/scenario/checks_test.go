@@ -122,8 +122,11 @@ services:
 	more("while another one is paused")
 	f.Must("unpause", "slow")
 	f.Must("pause", "counted")
-	state("quick", "healthy")
+	f.Exec("quick", "sleep", "1s") // enough for its retries, if it had any
 	f.Must("unpause", "counted")
+	if ps := f.Must("ps", "counted").Stdout; !strings.Contains(ps, "(healthy)") {
+		t.Errorf("after a pause it is\n%s", ps)
+	}
 	more("after it was paused")
 
 	s.Step("the process that waits in the container is no process of the container's, and is killed")

@@ -209,3 +209,49 @@ func filterOfExec(t *testing.T, f *scenario.Folder, service string) []int {
 	t.Fatalf("top of %s doesn't show the process", service)
 	return nil
 }
+
+// A container among the host's processes has no PID namespace whose end would be that of all it has started.
+func TestContainersAmongTheHostsProcessesEnd(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("among", `
+services:
+  host: {image: probe, command: children, pid: host, deploy: {replicas: 20}}
+  peer: {image: probe, command: children, pid: "service:one", deploy: {replicas: 2}}
+  one: {image: probe, command: sleep}
+  crashes: {image: probe, command: children, pid: host}
+`)
+	f.Must("up", "-d")
+	var pids []int
+	for _, line := range f.Must("top").Lines() {
+		var name, number, user string
+		var pid int
+		if _, err := fmt.Sscan(line, &name, &number, &user, &pid); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	if len(pids) != 2*20+2*2+1+2 {
+		t.Fatalf("processes %v", pids)
+	}
+
+	s.Step("with its first process its child ends")
+	first := pidOf(t, f, "crashes")
+	if err := unix.Kill(first, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	s.Eventually("the container has ended", func() error {
+		if ps := f.Must("ps", "-a", "crashes").Stdout; !strings.Contains(ps, "Exited (137)") {
+			return errString(ps)
+		}
+		return nil
+	})
+
+	s.Step("none of them needs a program of its own for its end")
+	spoil(t, s.Root, "runc")
+	f.Must("down", "-t", "0")
+	for _, pid := range pids {
+		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+		if err == nil && strings.Contains(string(state), "(probe)") && !strings.Contains(string(state), ") Z ") {
+			t.Errorf("it is still there: %s", state)
+		}
+	}
+}
