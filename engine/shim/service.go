@@ -137,8 +137,8 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 	return resp, nil
 }
 
-// admit takes a task on the books, unless the shim is ending. One that is being undone, as the engine that wanted it was
-// killed, is waited for: the next engine may want it again.
+// admit takes a task on the books, unless the shim is ending. One that is being made is waited for: that is undone if the engine
+// that wanted it was killed, which may not be known here yet, and the next engine may want it again.
 func (s *service) admit(ctx context.Context, id string, t *taskState) error {
 	for {
 		given, err := s.tryAdmit(id, t)
@@ -161,10 +161,10 @@ func (s *service) tryAdmit(id string, t *taskState) (given *taskState, err error
 		return nil, fmt.Errorf("create task %q: this shim is ending: %w", id, errdefs.ErrUnavailable)
 	}
 	if old := s.tasks[id]; old != nil {
-		if isClosed(old.stop) && !isClosed(old.made) {
-			return old, nil
+		if isClosed(old.made) {
+			return nil, fmt.Errorf("create task %q: %w", id, errdefs.ErrAlreadyExists)
 		}
-		return nil, fmt.Errorf("create task %q: %w", id, errdefs.ErrAlreadyExists)
+		return old, nil
 	}
 	s.tasks[id] = t
 	s.asked = false
