@@ -40,6 +40,7 @@ func startupCourses() []course {
 		life(30, true, map[string]string{"up": "1/15 of docker compose, 1.5 x the limit", "down": "no slower than up", "noop": "40 ms"}),
 		life(100, false, map[string]string{"noop": "60 ms"}),
 		life(300, false, nil),
+		life(500, false, nil),
 		chainOf(10, "350 ms"),
 		published(30, true),
 		published(300, false),
