@@ -20,6 +20,9 @@ const annotationGroup = "io.containerd.runc.v2.group"
 const (
 	specFile   = "config.json"
 	rootFolder = "rootfs"
+
+	// removals is how often a folder is removed into which a file is put meanwhile.
+	removals = 10
 )
 
 // bundle is the folder of a task: its specification, the place of its root, and what the shim and runc add.
@@ -104,11 +107,26 @@ func removeBundle(path string) error {
 		}
 	}
 	going := filepath.Join(filepath.Dir(path), "."+filepath.Base(path))
-	if err := os.Rename(path, going); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	err := os.Rename(path, going)
+	if errors.Is(err, fs.ErrExist) { // left by an earlier task with this name
+		err = errors.Join(removeFull(going), os.Rename(path, going))
+	}
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
 		return err
 	}
-	return os.RemoveAll(going)
+	return removeFull(going)
+}
+
+// removeFull removes a folder into which a file may just be put: a shim writes down an exit after it has told of it. That it begins
+// to write one is over with the folder's old name.
+func removeFull(path string) (err error) {
+	for range removals {
+		if err = os.RemoveAll(path); !errors.Is(err, unix.ENOTEMPTY) {
+			break
+		}
+	}
+	return err
 }

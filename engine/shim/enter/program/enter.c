@@ -184,6 +184,8 @@ static void create_one(const struct given *g, uint64_t flags)
 static void take(void);
 
 #include "waiter.h"
+#include "results.h"
+#include "check.h"
 #include "repeat.h"
 
 /* take takes a message of the shim's: an order, or the descriptors of a process that is to be made now. */
