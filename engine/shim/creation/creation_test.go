@@ -49,6 +49,9 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// groupFolder is the cgroup that those of the containers are in: this process's own, as tests of several may run at once.
+func groupFolder() string { return fmt.Sprintf("/berth-creation-test-%d", os.Getpid()) }
+
 func TestMain(m *testing.M) {
 	// As a shim does: what of a container outlives its parent comes here.
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
@@ -65,7 +68,7 @@ func TestMain(m *testing.M) {
 	if dir, _ := programs(); dir != "" {
 		os.RemoveAll(dir)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/berth-creation-test", "/sys/fs/cgroup/*/berth-creation-test"} {
+	for _, pattern := range []string{"/sys/fs/cgroup" + groupFolder(), "/sys/fs/cgroup/*" + groupFolder()} {
 		groups, _ := filepath.Glob(pattern)
 		for _, g := range groups {
 			if err := os.Remove(g); err != nil {
@@ -134,7 +137,7 @@ func newBundle(t *testing.T, service types.ServiceConfig, args ...string) *bundl
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts, err := hostfacts.Read("/berth-creation-test")
+	facts, err := hostfacts.Read(groupFolder())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -566,7 +569,7 @@ func (b *bundle) leftNothing() {
 	if entries, _ := os.ReadDir(b.root); len(entries) > 0 {
 		b.t.Errorf("a book is left: %v", entries)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/berth-creation-test/*", "/sys/fs/cgroup/*/berth-creation-test/" + b.id} {
+	for _, pattern := range []string{"/sys/fs/cgroup" + groupFolder() + "/*", "/sys/fs/cgroup/*" + groupFolder() + "/" + b.id} {
 		if left, _ := filepath.Glob(pattern); slices.ContainsFunc(left, func(l string) bool { return filepath.Base(l) == b.id }) {
 			b.t.Errorf("cgroups are left: %v", left)
 		}

@@ -48,7 +48,7 @@ func (b *bundle) waiting() (pid int, stop func(), done <-chan error) {
 // inside lists the processes in the container's cgroups.
 func (b *bundle) inside() (pids []int) {
 	b.t.Helper()
-	for _, pattern := range []string{"/sys/fs/cgroup/berth-creation-test/", "/sys/fs/cgroup/*/berth-creation-test/"} {
+	for _, pattern := range []string{"/sys/fs/cgroup" + groupFolder() + "/", "/sys/fs/cgroup/*" + groupFolder() + "/"} {
 		groups, err := filepath.Glob(pattern + b.id)
 		if err != nil {
 			b.t.Fatal(err)
@@ -154,7 +154,7 @@ func TestAProcessThatIsBornFrozenIsKilled(t *testing.T) {
 	}
 	b.write()
 	b.learn()
-	const parent = "/sys/fs/cgroup/berth-creation-test"
+	parent := "/sys/fs/cgroup" + groupFolder()
 	freeze := func(text string) error { return os.WriteFile(parent+"/cgroup.freeze", []byte(text), 0o600) }
 	if err := errors.Join(os.MkdirAll(parent, 0o755), freeze("1")); err != nil {
 		t.Fatal(err)
@@ -187,7 +187,7 @@ func TestAProcessThatWasLeftBehindMakesWayForTheNext(t *testing.T) {
 		groups = []string{"/sys/fs/cgroup/"}
 	}
 	for _, g := range groups {
-		dir := filepath.Join(g, "berth-creation-test", b.id)
+		dir := filepath.Join(g, groupFolder(), b.id)
 		err := os.MkdirAll(dir, 0o755)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(dir, "cgroup.procs"), []byte(fmt.Sprint(left.Process.Pid)), 0o600)

@@ -27,7 +27,7 @@
 //     folder again if root could not go there; that the folder is inside of the container; capabilities; the search for
 //     the program by the container's PATH; the filter, if there is no_new_privs; exec.
 //
-// A process that is repeated (program/repeat.h) is made by the process that stays alone: it has the times, is the parent,
+// A process that is repeated (program/repeat.h, check.h) is made by the process that stays alone: it has the times, is the parent,
 // reads the output, kills what takes too long, and wakes the shim once a second with what has succeeded. Go's part of a check, a
 // timer, two calls, a pipe, a socket, and several threads that wake for each, was four times as much as the kernel's. Only the first
 // result that is no success needs a decision, and ends the repetition: what a success means, and when the next check is, was
