@@ -14,7 +14,6 @@ import (
 	"time"
 
 	runc "github.com/containerd/go-runc"
-	"github.com/opencontainers/cgroups"
 	"golang.org/x/sys/unix"
 
 	"berth/engine/shim/creation"
@@ -156,12 +155,9 @@ func (p *firstProcess) clear(dir, id string) error {
 	if !ended {
 		return errOther
 	}
-	groups := groupFolders(cgroup)
-	if groups == nil {
-		var err error
-		if groups, err = bookedGroups(dir, id); err != nil {
-			return err
-		}
+	groups, err := groupsOf(cgroup, dir, id)
+	if err != nil {
+		return err
 	}
 	for _, path := range groups {
 		if err := removeCgroup(path, id); err != nil {
@@ -180,15 +176,12 @@ func (p *firstProcess) killAll(dir, id string) error {
 	if !ours {
 		return errOther
 	}
-	groups := groupFolders(cgroup)
-	if groups == nil {
-		var err error
-		if groups, err = bookedGroups(dir, id); err != nil {
-			return err
-		}
+	groups, err := groupsOf(cgroup, dir, id)
+	if err != nil {
+		return err
 	}
 	for deadline := time.Now().Add(killPatience); ; time.Sleep(time.Millisecond) {
-		pids, err := inGroups(groups)
+		pids, err := creation.ProcessesIn(groups)
 		if err != nil || len(pids) == 0 {
 			return err
 		}
@@ -201,18 +194,12 @@ func (p *firstProcess) killAll(dir, id string) error {
 	}
 }
 
-// inGroups lists the processes in cgroups and in those that are below them.
-func inGroups(groups []string) ([]int, error) {
-	var all []int
-	for _, g := range groups {
-		pids, err := cgroups.GetAllPids(g)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
-			return nil, fmt.Errorf("list what is in a cgroup: %w", err)
-		}
-		all = append(all, pids...)
+// groupsOf gives the folders of a container's cgroups, by their path, or where that isn't known by runc's book in dir.
+func groupsOf(cgroup, dir, id string) ([]string, error) {
+	if groups := groupFolders(cgroup); groups != nil {
+		return groups, nil
 	}
-	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(pid int) bool { return pid <= 0 }), nil
+	return bookedGroups(dir, id)
 }
 
 // bookedGroups reads in runc's book which cgroups a container has. One with more than cgroups to be cleared away is errOther.

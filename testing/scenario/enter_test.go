@@ -248,10 +248,13 @@ services:
 	s.Step("none of them needs a program of its own for its end")
 	spoil(t, s.Root, "runc")
 	f.Must("down", "-t", "0")
-	for _, pid := range pids {
-		state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-		if err == nil && strings.Contains(string(state), "(probe)") && !strings.Contains(string(state), ") Z ") {
-			t.Errorf("it is still there: %s", state)
+	s.Eventually("all of their processes are gone", func() error {
+		for _, pid := range pids {
+			state, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+			if err == nil && strings.Contains(string(state), "(probe)") && !strings.Contains(string(state), ") Z ") {
+				return errString(state)
+			}
 		}
-	}
+		return nil
+	})
 }

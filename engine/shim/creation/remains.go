@@ -3,6 +3,7 @@ package creation
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -50,7 +51,7 @@ func (b *birth) openGroups(c *cgroups.Cgroup) error {
 func (b *birth) clearGroups(m cgroups.Manager) error {
 	deadline := time.Now().Add(endPatience)
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
-		pids, err := inside(m)
+		pids, err := ProcessesIn(slices.Collect(maps.Values(m.GetPaths())))
 		switch {
 		case err != nil:
 			return err
@@ -66,10 +67,11 @@ func (b *birth) clearGroups(m cgroups.Manager) error {
 	}
 }
 
-// inside lists the processes in cgroups. With version 1 one may have come to some of them only.
-func inside(m cgroups.Manager) ([]int, error) {
+// ProcessesIn lists the processes in cgroups, given by their folders, and in those below them. With version 1 one may have come
+// to some of them only.
+func ProcessesIn(groups []string) ([]int, error) {
 	var all []int
-	for _, path := range m.GetPaths() {
+	for _, path := range groups {
 		pids, err := cgroups.GetAllPids(path)
 		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.ENODEV) {
 			return nil, fmt.Errorf("list what is in a cgroup: %w", err)

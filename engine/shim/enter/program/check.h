@@ -316,19 +316,8 @@ static void give_output(const struct slot *s, int out)
 		size_t len;
 		int level, type, fd;
 	} rights __attribute__((aligned(8))) = { offsetof(__typeof__(rights), fd) + sizeof(int), SOL_SOCKET, SCM_RIGHTS, out };
-	struct {
-		const void *base;
-		size_t len;
-	} data = { "", 1 };
-	struct {
-		void *name;
-		uint32_t name_len;
-		void *data;
-		size_t data_len;
-		void *rights;
-		size_t rights_len;
-		int flags;
-	} message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
+	struct part data = { "", 1 };
+	struct message message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
 
 	if (s->uid)
 		CALL(fchown, out, s->uid, -1);

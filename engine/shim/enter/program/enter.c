@@ -99,19 +99,8 @@ static long receive(int socket, void *to, size_t size, int flags, struct given *
 		int level, type;
 		int fd[GIVEN_MOST];
 	} rights __attribute__((aligned(8)));
-	struct {
-		void *base;
-		size_t len;
-	} data = { to, size };
-	struct {
-		void *name;
-		uint32_t name_len;
-		void *data;
-		size_t data_len;
-		void *rights;
-		size_t rights_len;
-		int flags;
-	} message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
+	struct part data = { to, size };
+	struct message message = { NULL, 0, &data, 1, &rights, sizeof(rights), 0 };
 	long n = CALL(recvmsg, socket, &message, MSG_CMSG_CLOEXEC | flags), i;
 
 	g->n = g->sender = 0;

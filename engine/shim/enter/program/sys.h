@@ -92,6 +92,22 @@ static inline long call6(long n, long a, long b, long c, long d, long e, long f)
 #define CALL(n, ...) CALL_(n, __VA_ARGS__, 0, 0, 0, 0, 0, 0)
 #define CALL_(n, a, b, c, d, e, f, ...) call6(__NR_##n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
+/* The kernel's iovec and msghdr. */
+struct part {
+	void *base;
+	size_t len;
+};
+
+struct message {
+	void *name;
+	uint32_t name_len;
+	struct part *data;
+	size_t data_len;
+	void *rights;
+	size_t rights_len;
+	int flags;
+};
+
 struct sigaction_raw {
 	void (*handler)(int);
 	unsigned long flags;
