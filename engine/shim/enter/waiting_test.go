@@ -16,7 +16,7 @@ func TestAContainersOwnProcessDoesNotWait(t *testing.T) {
 	host.Require(t, host.Root)
 	program, err := exec.LookPath("sleep")
 	if err != nil {
-		t.Skip(err)
+		t.Fatal(err)
 	}
 	if program, err = filepath.EvalSymlinks(program); err != nil {
 		t.Fatal(err)
