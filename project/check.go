@@ -3,6 +3,7 @@ package project
 import (
 	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -326,7 +327,30 @@ func (c *checking) mounts(svc types.ServiceConfig) {
 	}
 	for i, v := range svc.Volumes {
 		take(v.Target, "volumes", i)
+		c.subpath(i, v)
 	}
+}
+
+// subpath checks that a part of a volume is one by its text. What the volume has there is seen when a container is made.
+func (c *checking) subpath(i int, v types.ServiceVolumeConfig) {
+	if v.Type != types.VolumeTypeVolume || v.Volume == nil || v.Volume.Subpath == "" || !c.literal {
+		return
+	}
+	sub := v.Volume.Subpath
+	path := []string{"volumes", v.Target, "volume", "subpath"}
+	var p *problem
+	switch inside := strings.TrimLeft(sub, "/"); {
+	case v.Source == "":
+		p = c.wrong("give it a source, or remove subpath", path, "an anonymous volume is mounted as a whole")
+	case filepath.IsLocal(sub):
+		return
+	case filepath.IsLocal(inside):
+		p = c.wrong(fmt.Sprintf("it starts at the volume's root: write %s", inside), path, "%q is not relative to the volume", sub)
+	default:
+		p = c.wrong("a path inside the volume, for example data/uploads", path, "%q leads out of the volume", sub)
+	}
+	// The target finds it in each of several files, unless it is written in another way there.
+	p.others = [][]string{p.path, {"services", c.name, "volumes", fmt.Sprintf("[%d]", i), "volume", "subpath"}}
 }
 
 func (c *checking) addresses(svc types.ServiceConfig) {
