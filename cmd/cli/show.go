@@ -87,15 +87,11 @@ func (p *planSteps) event(e api.Event) {
 		for _, s := range p.steps {
 			offset = max(offset, s.ID)
 		}
-		low := 1
 		for _, s := range e.Plan {
-			low = min(low, s.ID)
-		}
-		for _, s := range e.Plan {
-			s.ID += offset + 1 - low
+			s.ID += offset
 			after := make([]int, 0, len(s.After))
 			for _, id := range s.After {
-				after = append(after, id+offset+1-low)
+				after = append(after, id+offset)
 			}
 			s.After = after
 			p.steps = append(p.steps, s)

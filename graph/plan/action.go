@@ -8,7 +8,7 @@ import (
 
 // Step is one action of a plan. It may start when every step in After has succeeded.
 type Step struct {
-	ID    int
+	ID    int // from 1, without a gap, in an order in which they can be done
 	Do    Action
 	After []int
 	Why   string // for the user: "configuration changed"

@@ -116,16 +116,17 @@ func equalPlans(r *rand.Rand, p *project.Project, want plan.Want, have plan.Obse
 	return nil
 }
 
+// earlier says that steps are numbered from 1 without a gap, each after what it waits for.
 func earlier(steps []plan.Step) error {
 	seen := map[int]bool{}
-	for _, s := range steps {
+	for i, s := range steps {
 		for _, id := range s.After {
 			if !seen[id] {
 				return fmt.Errorf("step %d comes after %d, which is not before it", s.ID, id)
 			}
 		}
-		if seen[s.ID] {
-			return fmt.Errorf("two steps %d", s.ID)
+		if s.ID != i+1 {
+			return fmt.Errorf("step %d of the plan has the number %d", i+1, s.ID)
 		}
 		seen[s.ID] = true
 	}

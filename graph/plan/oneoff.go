@@ -31,7 +31,7 @@ func Resources(p *project.Project, have Observed, services ...string) (Plan, err
 	return u.plan, err
 }
 
-// Join puts two plans together; the second begins when all of the first has succeeded.
+// Join puts two plans together and numbers the steps through; the second begins when all of the first has succeeded.
 func Join(first, second Plan) Plan {
 	out := Plan{
 		Steps:     append([]Step(nil), first.Steps...),
@@ -43,7 +43,7 @@ func Join(first, second Plan) Plan {
 	base := 0
 	var all []int
 	for _, s := range first.Steps {
-		base = max(base, s.ID+1)
+		base = max(base, s.ID)
 		all = append(all, s.ID)
 	}
 	for _, s := range second.Steps {
