@@ -2,6 +2,7 @@ package resolver_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -15,6 +16,7 @@ import (
 
 	mdns "github.com/miekg/dns"
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"berth/engine/shim/resolver"
 	"berth/engine/shim/zone"
@@ -146,10 +148,17 @@ func startUpstream(t testing.TB, b behaviour, in ...string) *upstream {
 	var pc net.PacketConn
 	var l net.Listener
 	listen := func() (err error) {
-		if pc, err = net.ListenPacket("udp4", "127.0.0.1:0"); err == nil {
-			l, err = net.Listen("tcp4", pc.LocalAddr().String())
+		for {
+			if pc, err = net.ListenPacket("udp4", "127.0.0.1:0"); err != nil {
+				return err
+			}
+			if l, err = net.Listen("tcp4", pc.LocalAddr().String()); !errors.Is(err, unix.EADDRINUSE) {
+				return err
+			}
+			// Something else on the host has that port over TCP. It is held over UDP until the test ends, so that the next one is another.
+			taken := pc
+			t.Cleanup(func() { taken.Close() })
 		}
-		return err
 	}
 	var err error
 	if len(in) > 0 {
