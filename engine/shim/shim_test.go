@@ -29,6 +29,7 @@ import (
 	"berth/engine/shim/zone"
 	"berth/netplan/dns"
 	"berth/netplan/netns"
+	"berth/netplan/netns/netnstest"
 )
 
 func TestAContainersOutputIsInItsLogWhenItHasExited(t *testing.T) {
@@ -303,10 +304,7 @@ func TestOutputThatNobodyWants(t *testing.T) {
 func TestNamesAreServedFromBeforeTheStartToTheEnd(t *testing.T) {
 	e := newEngine(t)
 	ns, path := filepath.Join(e.dir, "net"), filepath.Join(e.dir, "zone")
-	if _, err := netns.Ensure(ns); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { netns.Remove(ns) })
+	netnstest.Pin(t, ns)
 	if err := zone.Write(path, dns.Zone{
 		Networks:  map[string]dns.Names{"n": {"web": {netip.MustParseAddr("10.0.0.1")}}},
 		Endpoints: map[string]dns.View{"c1": {Networks: []string{"n"}}},

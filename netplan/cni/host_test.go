@@ -20,6 +20,7 @@ import (
 	"berth/netplan"
 	"berth/netplan/cni"
 	"berth/netplan/netns"
+	"berth/netplan/netns/netnstest"
 	"berth/testing/host"
 
 	"github.com/google/nftables"
@@ -77,8 +78,7 @@ func newWorld(t testing.TB) *world {
 	w.must(os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("0"), 0))
 	w.up("lo")
 	w.lan = &box{w: w, owner: "lan", netns: filepath.Join(w.dir, "lan")}
-	_, err := netns.Ensure(w.lan.netns)
-	w.must(err)
+	netnstest.Pin(t, w.lan.netns)
 	ns, err := os.Open(w.lan.netns)
 	w.must(err)
 	defer ns.Close()
@@ -89,7 +89,6 @@ func newWorld(t testing.TB) *world {
 		l, err := netlink.LinkByName("lan0")
 		w.must(err)
 		w.must(netlink.LinkDel(l))
-		w.must(netns.Remove(w.lan.netns))
 	})
 	w.up("lan0", "192.0.2.10/24", "2001:db8::10/64")
 	w.must(w.lan.in(func() error {

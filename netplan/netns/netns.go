@@ -2,7 +2,7 @@
 //
 // A namespace is pinned as a file: the kernel's handle is bind-mounted on it. This is the only package that locks an
 // OS thread; what a function started by Do starts in turn (a goroutine, a dial with a timeout) does not run in the
-// namespace. Entry points are Ensure, Within, Remove and Do. All may be repeated after a crash at any instruction.
+// namespace. Entry points are Within, Remove and Do. All may be repeated after a crash at any instruction.
 package netns
 
 import (
@@ -15,11 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 )
-
-// Ensure makes a new network namespace pinned at path, or finds the one that is pinned there.
-func Ensure(path string) (created bool, err error) {
-	return Within(path, func(bool) error { return nil })
-}
 
 // Within runs f on a thread that is in the namespace pinned at path, which is made if it is not there; f is told which. One
 // that was made is there also if f fails.

@@ -20,14 +20,14 @@ import (
 	"berth/netplan"
 	"berth/netplan/cni"
 	"berth/netplan/netns"
+	"berth/netplan/netns/netnstest"
 )
 
 // lan connects the world to another host, 192.0.2.20, itself being 192.0.2.10 there.
 func (w *world) lan() (path string) {
 	w.t.Helper()
 	path = w.t.TempDir() + "/lan"
-	_, err := netns.Ensure(path)
-	w.must(err)
+	netnstest.Pin(w.t, path)
 	ns, err := os.Open(path)
 	w.must(err)
 	defer ns.Close()
@@ -38,7 +38,6 @@ func (w *world) lan() (path string) {
 		l, err := netlink.LinkByName("lan0")
 		w.must(err)
 		w.must(netlink.LinkDel(l))
-		w.must(netns.Remove(path))
 	})
 	w.up("lan0", "192.0.2.10/24")
 	w.must(netns.Do(path, func() error { w.up("eth0", "192.0.2.20/24"); return nil }))

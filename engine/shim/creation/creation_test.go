@@ -26,7 +26,7 @@ import (
 	"berth/engine/shim/ground"
 	"berth/engine/spec"
 	"berth/engine/spec/hostfacts"
-	"berth/netplan/netns"
+	"berth/netplan/netns/netnstest"
 	"berth/testing/host"
 	"berth/volumes"
 )
@@ -533,10 +533,7 @@ func ordinary(t *testing.T) map[string]ordinaryCase {
 // network gives the path of a network namespace.
 func network(t *testing.T) string {
 	path := filepath.Join(t.TempDir(), "net")
-	if _, err := netns.Ensure(path); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { netns.Remove(path) })
+	netnstest.Pin(t, path)
 	return path
 }
 

@@ -22,6 +22,7 @@ import (
 	"berth/engine/shim/zone"
 	"berth/netplan/dns"
 	"berth/netplan/netns"
+	"berth/netplan/netns/netnstest"
 	"berth/testing/host"
 )
 
@@ -43,10 +44,7 @@ func newWorld(t testing.TB) *world {
 func newNamespace(t testing.TB, dir, name string) string {
 	t.Helper()
 	path := filepath.Join(dir, name)
-	if _, err := netns.Ensure(path); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { netns.Remove(path) })
+	netnstest.Pin(t, path)
 	if err := netns.Do(path, func() error {
 		lo, err := netlink.LinkByName("lo")
 		if err != nil {
