@@ -45,6 +45,18 @@ func (b *bundle) waiting() (pid int, stop func(), done <-chan error) {
 	return pid, func() { close(stopped) }, result
 }
 
+// givenUp begins to make a container that nobody waits for any more, and of which nothing may be left.
+func (b *bundle) givenUp() {
+	b.t.Helper()
+	_, stop, done := b.waiting()
+	stop()
+	if err := <-done; err == nil {
+		b.t.Error("it is made")
+	}
+	b.leftNothing()
+	childless(b.t)
+}
+
 // inside lists the processes in the container's cgroups.
 func (b *bundle) inside() (pids []int) {
 	b.t.Helper()
@@ -164,13 +176,7 @@ func TestAProcessThatIsBornFrozenIsKilled(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	_, stop, done := b.waiting()
-	stop()
-	if err := <-done; err == nil {
-		t.Error("it is made")
-	}
-	b.leftNothing()
-	childless(t)
+	b.givenUp()
 }
 
 // TestAProcessThatWasLeftBehindMakesWayForTheNext is what comes after a shim that was killed: nobody waits for its first process.
