@@ -6,14 +6,14 @@ import (
 	"path/filepath"
 	"strings"
 
-	"berth/engine/build/step"
+	"berth/volumes/mountinfo"
 )
 
 // clean takes away what an engine left that was killed: its steps, then the mounts and folders of its builds.
 func (c Config) clean() error {
 	errs := []error{c.step().Clean()}
 	for _, dir := range c.left() {
-		errs = append(errs, step.RemoveMounted(dir))
+		errs = append(errs, mountinfo.RemoveAll(dir, 0))
 	}
 	return errors.Join(errs...)
 }

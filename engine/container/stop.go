@@ -11,8 +11,10 @@ import (
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/moby/sys/signal"
+	"golang.org/x/sys/unix"
 
 	"berth/graph/plan"
+	"berth/volumes/mountinfo"
 )
 
 // Signal sends a signal to the container's first process.
@@ -128,5 +130,5 @@ func (s *Store) Remove(ctx context.Context, c *Container) error {
 	s.mu.Lock()
 	delete(s.byID, c.ID)
 	s.mu.Unlock()
-	return errors.Join(os.RemoveAll(s.Dir(c.ID)), removeFolder(s.StateDir(c.ID)))
+	return errors.Join(os.RemoveAll(s.Dir(c.ID)), mountinfo.RemoveAll(s.StateDir(c.ID), unix.MNT_DETACH))
 }

@@ -17,7 +17,6 @@ import (
 
 	"github.com/containerd/containerd/v2/client"
 	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/typeurl/v2"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
@@ -27,6 +26,7 @@ import (
 
 	"berth/engine/health"
 	"berth/graph/plan"
+	"berth/volumes/mountinfo"
 )
 
 // extension is the key of the Record in containerd's container object.
@@ -130,22 +130,11 @@ func (s *Store) sweep(ctx context.Context, recorded []containers.Container) {
 			if slices.ContainsFunc(recorded, func(cc containers.Container) bool { return cc.ID == e.Name() }) {
 				continue
 			}
-			if err := removeFolder(filepath.Join(dir, e.Name())); err != nil {
+			if err := mountinfo.RemoveAll(filepath.Join(dir, e.Name()), unix.MNT_DETACH); err != nil {
 				s.cfg.Log.WarnContext(ctx, "remove what a container left", "error", err)
 			}
 		}
 	}
-}
-
-// removeFolder removes a folder and what is mounted in it.
-func removeFolder(dir string) error {
-	if _, err := os.Lstat(dir); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err := mount.UnmountRecursive(dir, unix.MNT_DETACH); err != nil {
-		return err // with something mounted, more than ours could be removed
-	}
-	return os.RemoveAll(dir)
 }
 
 func newContainer(r Record) *Container {

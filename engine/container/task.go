@@ -11,7 +11,6 @@ import (
 	"syscall"
 
 	"github.com/containerd/containerd/api/services/tasks/v1"
-	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/containerd/typeurl/v2"
@@ -19,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"berth/engine/logs"
+	"berth/volumes/mountinfo"
 )
 
 // createTask asks for the task; what a killed engine or a dead shim left of an earlier one is cleared away first.
@@ -55,10 +55,10 @@ func (s *Store) clearBundle(ctx context.Context, id string) error {
 	case !errdefs.IsNotFound(err):
 		return fmt.Errorf("look for its task: %w", err)
 	}
-	if err := mount.UnmountRecursive(filepath.Join(s.bundle(id), "rootfs"), unix.MNT_DETACH); err != nil {
-		return fmt.Errorf("unmount what an earlier start left: %w", err)
+	if err := mountinfo.RemoveAll(s.bundle(id), unix.MNT_DETACH); err != nil {
+		return fmt.Errorf("clear away what an earlier start left: %w", err)
 	}
-	return os.RemoveAll(s.bundle(id))
+	return nil
 }
 
 // streams says where the process's input comes from and its output goes to.

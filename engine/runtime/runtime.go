@@ -31,6 +31,7 @@ import (
 
 	"berth/engine/health"
 	"berth/engine/runtime/tasks"
+	"berth/volumes/mountinfo"
 )
 
 // Namespace is the containerd namespace that all of berth's objects are in.
@@ -274,10 +275,7 @@ func clearTrials(root string) error {
 			return err
 		}
 		for _, dir := range dirs {
-			if err := mount.UnmountRecursive(dir, 0); err != nil {
-				return fmt.Errorf("clear away a trial of overlayfs: %w", err)
-			}
-			if err := os.RemoveAll(dir); err != nil {
+			if err := mountinfo.RemoveAll(dir, 0); err != nil {
 				return fmt.Errorf("clear away a trial of overlayfs: %w", err)
 			}
 		}

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+
+	"berth/volumes/mountinfo"
 )
 
 // Spec says which volume is wanted.
@@ -88,7 +90,7 @@ func Open(root string) (*Driver, error) {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), newPrefix) || strings.HasPrefix(e.Name(), gonePrefix) {
-			if err := os.RemoveAll(filepath.Join(root, e.Name())); err != nil {
+			if err := mountinfo.RemoveAll(filepath.Join(root, e.Name()), 0); err != nil {
 				return nil, fmt.Errorf("clear away %s: %w", e.Name(), err)
 			}
 		}
@@ -286,6 +288,13 @@ func (d *Driver) Remove(name string) error {
 	}
 	if err := d.unmountData(v); err != nil {
 		return fmt.Errorf("remove volume %q: %w", name, err)
+	}
+	points, err := mountinfo.Below(d.folder(name))
+	if err != nil {
+		return fmt.Errorf("remove volume %q: %w", name, err)
+	}
+	if len(points) > 0 { // what the host has mounted in there is not the volume's
+		return &Error{class: errdefs.ErrFailedPrecondition, text: fmt.Sprintf("remove volume %q: something is mounted in it on %s", name, points[0]), hint: "unmount that first: umount " + points[0]}
 	}
 	gone, err := os.MkdirTemp(d.root, gonePrefix)
 	if err != nil {

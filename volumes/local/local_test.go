@@ -553,3 +553,28 @@ func mountTable(t *testing.T) string {
 	must(t, err)
 	return string(text)
 }
+
+func TestAVolumeThatTheHostHasMountedSomethingInStays(t *testing.T) {
+	host.Require(t, host.Root)
+	d, _ := open(t)
+	v := ensure(t, d, local.Spec{Name: "v"})
+	disk := t.TempDir()
+	write(t, "the host's", disk, "name")
+	write(t, "the volume's", v.Mountpoint, "name")
+	place := filepath.Join(v.Mountpoint, "disk")
+	must(t, os.Mkdir(place, 0o755))
+	must(t, unix.Mount(disk, place, "", unix.MS_BIND, ""))
+	t.Cleanup(func() { unix.Unmount(place, unix.MNT_DETACH) })
+	err := d.Remove("v")
+	var hinted interface{ Hint() string }
+	if !errdefs.IsFailedPrecondition(err) || !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "umount "+place) {
+		t.Errorf("%v", err)
+	}
+	for _, dir := range []string{disk, v.Mountpoint} {
+		if _, err := os.Stat(filepath.Join(dir, "name")); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, unix.Unmount(place, 0))
+	must(t, d.Remove("v"))
+}

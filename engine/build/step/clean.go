@@ -7,10 +7,10 @@ import (
 	"os"
 	"path"
 
-	"github.com/containerd/containerd/v2/core/mount"
 	runc "github.com/containerd/go-runc"
 
 	"berth/engine/spec/hostfacts"
+	"berth/volumes/mountinfo"
 )
 
 // Clean ends the steps of an engine that was killed, and takes away their control groups, mounts and folders. Their
@@ -29,7 +29,7 @@ func (c Config) Clean() error {
 		cancel()
 	}
 	for _, dir := range []string{c.dir(), c.records()} {
-		if err := RemoveMounted(dir); err != nil {
+		if err := mountinfo.RemoveAll(dir, 0); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -48,15 +48,4 @@ func (c Config) left() (ids []string, _ error) {
 		}
 	}
 	return ids, nil
-}
-
-// RemoveMounted removes a folder that may have mounts in it. If one can't be unmounted, nothing is removed.
-func RemoveMounted(dir string) error {
-	if _, err := os.Lstat(dir); err != nil {
-		return nil //nolint:nilerr // there is nothing to remove
-	}
-	if err := mount.UnmountRecursive(dir, 0); err != nil {
-		return err
-	}
-	return os.RemoveAll(dir)
 }

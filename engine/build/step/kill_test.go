@@ -15,6 +15,7 @@ import (
 	"github.com/moby/buildkit/executor"
 
 	"berth/engine/build/step"
+	"berth/volumes/mountinfo"
 )
 
 // busyEnv has the world's folder, its root and runc for the process that is to be an engine that runs steps without end.
@@ -69,7 +70,7 @@ func TestAnEngineKilledAtAnyInstructionLeavesNothing(t *testing.T) {
 		left, err := filepath.Glob(filepath.Join(temp, "buildkit*"))
 		w.must(err)
 		for _, dir := range left {
-			w.must(step.RemoveMounted(dir))
+			w.must(mountinfo.RemoveAll(dir, 0))
 		}
 		next, nets, err := configure(w.dir, w.cfg.Runc)
 		w.must(err)
