@@ -19,9 +19,10 @@ import (
 	"berth/engine/image"
 	"berth/testing/host"
 	"berth/testing/registry"
+	"berth/volumes/mountinfo"
 )
 
-// programs are runc and the probe, built once for all tests.
+// programs are runc and the probe, built once for all tests, in the folder for temporary files.
 func programs(t testing.TB) (runc, probe string) {
 	t.Helper()
 	dir, err := buildPrograms()
@@ -61,11 +62,21 @@ func TestMain(m *testing.M) {
 	if err := log.SetLevel("fatal"); err != nil {
 		panic(err)
 	}
+	if _, child := childArgs(); child {
+		os.Exit(m.Run())
+	}
+	// BuildKit leaves folders there, which are only cleared away where they are an engine's. Sockets want a short name.
+	temp, err := os.MkdirTemp("", "bb")
+	if err == nil {
+		err = os.Setenv("TMPDIR", temp)
+	}
+	if err != nil {
+		panic(err)
+	}
 	code := m.Run()
-	if _, child := childArgs(); !child {
-		if dir, err := buildPrograms(); err == nil {
-			os.RemoveAll(dir)
-		}
+	if err := mountinfo.RemoveAll(temp, 0); err != nil {
+		fmt.Fprintln(os.Stderr, "left behind:", err)
+		code = 1
 	}
 	os.Exit(code)
 }

@@ -109,8 +109,10 @@ func (b *Builder) enter(ctx context.Context) (_ *buildkit, leave func(), _ error
 	b.active++
 	return b.running, func() {
 		b.mu.Lock()
-		b.active--
-		b.mu.Unlock()
+		defer b.mu.Unlock()
+		if b.active--; b.active == 0 {
+			b.cfg.sweep()
+		}
 	}, nil
 }
 

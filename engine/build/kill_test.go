@@ -77,6 +77,38 @@ func TestWhatAKilledEngineWasDoingEnds(t *testing.T) {
 	}
 }
 
+func TestABuildLeavesNothingInTheFolderForTemporaryFiles(t *testing.T) {
+	require(t)
+	dir, err := os.MkdirTemp("", "b") // a test's own folder has a name that is too long for the agent's socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	temp := filepath.Join(dir, "state", "tmp")
+	if err := os.MkdirAll(temp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := newBenchIn(t, dir, startRegistry(t))
+	folder := b.folder(map[string]string{"file": "it is built\n", "sub/file": "it is built\n", "Dockerfile": "FROM BASE\n" +
+		"RUN --mount=type=ssh --mount=type=bind,source=file,target=/f --mount=type=bind,source=sub,target=/d " +
+		"[\"/probe\", \"sequence\", \"cat\", \"/f\", \"/d/file\", \"then\", \"ssh-keys\"]\n"})
+	key := filepath.Join(t.TempDir(), "key")
+	if out, err := exec.Command("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", key).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	t.Setenv("TMPDIR", temp)
+	if _, rec := b.build(build.Request{Context: folder, SSH: []build.Agent{{ID: "default", Path: key}}}); !strings.Contains(rec.output.String(), "it is built") {
+		t.Errorf("the step said %q", rec.output.String())
+	}
+	left, err := os.ReadDir(temp)
+	if err != nil || len(left) > 0 {
+		t.Errorf("there are %v, %v", left, err)
+	}
+	if err := b.builder.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestABuilderThatIsClosedEndsItsSteps(t *testing.T) {
 	dir := t.TempDir()
 	b := newBenchIn(t, dir, startRegistry(t))
