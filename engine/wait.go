@@ -137,5 +137,5 @@ func (e *Engine) takeDown(ctx context.Context) error {
 	return err
 }
 
-// groupTimeout is how long an engine that goes tries to remove its empty control group.
-const groupTimeout = time.Second
+// groupTimeout is how long an engine that goes tries to remove its control group: a process that was killed may take its time to end.
+const groupTimeout = 10 * time.Second
