@@ -53,7 +53,7 @@ configure() {
 }
 
 await_database() {
-	local end=$((SECONDS + ${DB_WAIT:-60}))
+	local end=$((SECONDS + ${DB_WAIT:-300}))
 	printf 'Waiting for database server to accept connections'
 	until PGPASSWORD=$DB_PASS psql -X -h "$DB_HOST" -p "$DB_PORT" -U "$DB_USER" -d "$DB_NAME" -c 'SELECT 1' >/dev/null 2>&1; do
 		((SECONDS < end)) || fail "Could not connect to database server."
