@@ -61,7 +61,7 @@ func (s *Scenario) Reboot() {
 		}
 		return nil
 	})
-	s.unmountAll()
+	unmountAll(s.dir)
 	s.Eventually("the control groups are gone", func() error { return host.RemoveGroups(s.scope()) })
 	if err := os.RemoveAll(s.State); err != nil {
 		s.Fatal(err)
@@ -79,11 +79,19 @@ func (s *Scenario) kill(chosen func(program string) bool) int {
 
 func (s *Scenario) signal(signal unix.Signal, chosen func(program string) bool) int {
 	s.Helper()
-	seen, err := host.Observe(host.Scope{Root: s.Root, State: s.State, FoldersOnly: true})
+	n, err := signalAll(s.scope(), signal, chosen)
 	if err != nil {
 		s.Fatal(err)
 	}
-	n := 0
+	return n
+}
+
+// signalAll sends a signal to those processes of an engine whose program's name is chosen, and counts them.
+func signalAll(scope host.Scope, signal unix.Signal, chosen func(program string) bool) (n int, err error) {
+	seen, err := host.Observe(host.Scope{Root: scope.Root, State: scope.State, FoldersOnly: true})
+	if err != nil {
+		return 0, err
+	}
 	for line := range strings.Lines(seen.String()) {
 		fields := strings.Fields(line) // "process PID PROGRAM ..."
 		if len(fields) < 3 || fields[0] != "process" || !chosen(filepath.Base(fields[2])) {
@@ -94,18 +102,18 @@ func (s *Scenario) signal(signal unix.Signal, chosen func(program string) bool) 
 			n++
 		}
 	}
-	return n
+	return n, nil
 }
 
-// unmountAll unmounts what is mounted below the scenario's folders, the last mounted first.
-func (s *Scenario) unmountAll() {
+// unmountAll unmounts what is mounted below a folder, the last mounted first.
+func unmountAll(dir string) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return
 	}
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
 	for i := len(lines) - 1; i >= 0; i-- {
-		if fields := strings.Fields(lines[i]); len(fields) > 4 && strings.HasPrefix(fields[4], s.dir+"/") {
+		if fields := strings.Fields(lines[i]); len(fields) > 4 && strings.HasPrefix(fields[4], dir+"/") {
 			_ = unix.Unmount(fields[4], unix.MNT_DETACH)
 		}
 	}

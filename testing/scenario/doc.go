@@ -12,6 +12,10 @@
 // When it ends, its projects are taken down, its engine is stopped, and the host is compared with what it was before:
 // processes, mounts, namespaces, links, addresses, routes, nftables, snapshots and leases. A difference
 // fails the test by name. PATH is empty for all commands: nothing that berth ships is looked up on the host.
+// A second process, the guard, takes away what a test binary leaves that is killed or runs out of time.
+//
+// Nothing depends on how fast the host is: what is to come is waited for, longer than any machine needs; what holds another up does so
+// until it is told to go on, not for a time.
 //
 // A scenario states one obligation, in steps that are sentences, and checks state rather than output.
 package scenario

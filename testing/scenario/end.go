@@ -68,7 +68,7 @@ func (s *Scenario) end() {
 		}
 	}
 	left := s.left()
-	for end := time.Now().Add(10 * time.Second); len(left) > 0 && time.Now().Before(end); left = s.left() {
+	for end := time.Now().Add(time.Minute); len(left) > 0 && time.Now().Before(end); left = s.left() {
 		time.Sleep(50 * time.Millisecond)
 	}
 	if len(left) > 0 {
@@ -81,6 +81,10 @@ func (s *Scenario) end() {
 		}
 	}
 	if err := os.RemoveAll(s.dir); err != nil {
+		s.Errorf("clean up: %v", err)
+		return
+	}
+	if err := shared.note(guarded{Dir: s.dir, Over: true}); err != nil {
 		s.Errorf("clean up: %v", err)
 	}
 }
@@ -102,49 +106,64 @@ func (s *Scenario) engineRuns() bool {
 	return true
 }
 
-// auditEngine looks at what containerd still has when no project is left: images and their layers may stay.
+// auditEngine looks at what containerd still has when no project is left: images and their layers may stay. What is on its way out
+// is waited for.
 func (s *Scenario) auditEngine() {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	c, err := containerd.New(client.Socket(s.State), containerd.WithTimeout(10*time.Second))
+	c, err := containerd.New(client.Socket(s.State), containerd.WithTimeout(time.Minute))
 	if err != nil {
 		s.Errorf("audit the engine: %v", err)
 		return
 	}
 	defer c.Close()
-	spaces, err := c.NamespaceService().List(ctx)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	left, err := leftInEngine(ctx, c)
+	for end := time.Now().Add(time.Minute); err == nil && len(left) > 0 && time.Now().Before(end); left, err = leftInEngine(ctx, c) {
+		time.Sleep(50 * time.Millisecond)
+	}
 	if err != nil {
 		s.Errorf("audit the engine: %v", err)
-		return
+	}
+	for _, one := range left {
+		s.Errorf("left behind: %s", one)
+	}
+}
+
+// leftInEngine names containers, leases and snapshots that are not layers of images.
+func leftInEngine(ctx context.Context, c *containerd.Client) (left []string, err error) {
+	spaces, err := c.NamespaceService().List(ctx)
+	if err != nil {
+		return nil, err
 	}
 	for _, space := range spaces {
 		ctx := namespaces.WithNamespace(ctx, space)
 		list, err := c.Containers(ctx)
 		if err != nil {
-			s.Errorf("audit the engine: %v", err)
+			return nil, err
 		}
 		for _, one := range list {
-			s.Errorf("left behind: container %s in namespace %s", one.ID(), space)
+			left = append(left, fmt.Sprintf("container %s in namespace %s", one.ID(), space))
 		}
 		leases, err := c.LeasesService().List(ctx)
 		if err != nil {
-			s.Errorf("audit the engine: %v", err)
+			return nil, err
 		}
 		for _, one := range leases {
-			s.Errorf("left behind: lease %s in namespace %s", one.ID, space)
+			left = append(left, fmt.Sprintf("lease %s in namespace %s", one.ID, space))
 		}
 		for _, snapshotter := range []string{"overlayfs", "native"} {
 			err := c.SnapshotService(snapshotter).Walk(ctx, func(_ context.Context, i snapshots.Info) error {
 				if i.Kind != snapshots.KindCommitted {
-					s.Errorf("left behind: snapshot %s (%v) in namespace %s", i.Name, i.Kind, space)
+					left = append(left, fmt.Sprintf("snapshot %s (%v) in namespace %s", i.Name, i.Kind, space))
 				}
 				return nil
 			})
 			if err != nil && !strings.Contains(err.Error(), "not loaded") && !strings.Contains(err.Error(), "not found") {
-				s.Errorf("audit the engine's %s snapshots: %v", snapshotter, err)
+				return nil, fmt.Errorf("%s snapshots: %w", snapshotter, err)
 			}
 		}
 	}
+	return left, nil
 }
 
 // force ends the processes and mounts that a failed scenario left, so that the next ones meet a clean host. They
@@ -159,7 +178,7 @@ func (s *Scenario) force(left []string) {
 		}
 	}
 	time.Sleep(200 * time.Millisecond)
-	s.unmountAll()
+	unmountAll(s.dir)
 }
 
 // engineLog is the end of the engine's log.

@@ -69,11 +69,15 @@ func (s *Scenario) prepare() {
 	if err := shared.push(); err != nil {
 		s.Fatal(err)
 	}
-	// Paths of unix sockets are at most 107 bytes long, so t.TempDir won't do.
-	if s.dir, err = os.MkdirTemp("", "berth-"); err != nil {
+	// Paths of unix sockets are at most 107 bytes long, so t.TempDir won't do, nor any folder for temporary files.
+	temp := os.TempDir()
+	if len(temp) > len("/dev/shm") {
+		temp = "/tmp"
+	}
+	if s.dir, err = os.MkdirTemp(temp, "berth-"); err != nil {
 		s.Fatal(err)
 	}
-	s.Root, s.State, s.Config = filepath.Join(s.dir, "root"), filepath.Join(s.dir, "state"), filepath.Join(s.dir, "config")
+	s.Root, s.State, s.Config = filepath.Join(s.dir, "root"), filepath.Join(s.dir, "s"), filepath.Join(s.dir, "config")
 	home, hosts, empty := filepath.Join(s.dir, "home"), filepath.Join(s.Config, "certs.d"), filepath.Join(s.dir, "empty")
 	for _, d := range []string{home, hosts, empty} {
 		if err := os.MkdirAll(d, 0o755); err != nil {
@@ -81,6 +85,9 @@ func (s *Scenario) prepare() {
 		}
 	}
 	if err := os.Chmod(s.dir, 0o755); err != nil {
+		s.Fatal(err)
+	}
+	if err := shared.note(guarded{Dir: s.dir, Berth: s.berth, Root: s.Root, State: s.State, Config: s.Config}); err != nil {
 		s.Fatal(err)
 	}
 	if err := shared.registry.WriteHosts(hosts); err != nil {
@@ -157,7 +164,7 @@ func (s *Scenario) Step(sentence string) {
 // that is ample on a busy machine.
 func (s *Scenario) Eventually(sentence string, f func() error) {
 	s.Helper()
-	s.Within(30*time.Second, sentence, f)
+	s.Within(2*time.Minute, sentence, f)
 }
 
 // Within is Eventually with a time of the caller's.

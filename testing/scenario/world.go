@@ -2,6 +2,7 @@ package scenario
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ import (
 type world struct {
 	dir      string
 	registry *registry.Registry
+	guard    *guard
 
 	berth func() (string, error)
 	probe func() (string, error)
@@ -27,7 +29,7 @@ type world struct {
 
 	distribution func() error // pushes registry:3
 
-	mu   sync.Mutex
+	mu   sync.Mutex              // also of what the guard is told
 	real map[string]func() error // pushes an image of a real application, by its OCI layout
 }
 
@@ -36,6 +38,9 @@ var shared *world
 
 // Main runs the tests of a package of scenarios; TestMain hands its argument over and exits with the result.
 func Main(m *testing.M) int {
+	if os.Getenv(guardEnv) != "" {
+		return keepGuard(os.Stdin)
+	}
 	logrus.SetLevel(logrus.PanicLevel) // distribution's registry logs each request
 	w, err := newWorld()
 	if err != nil {
@@ -53,6 +58,12 @@ func newWorld() (*world, error) {
 		return nil, err
 	}
 	w := &world{dir: dir, real: map[string]func() error{}}
+	if w.guard, err = startGuard(); err != nil {
+		return nil, fmt.Errorf("start the guard: %w", err)
+	}
+	if err := w.note(guarded{Dir: dir}); err != nil {
+		return nil, err
+	}
 	if w.registry, err = registry.Run(dir, registry.InFolder(filepath.Join(dir, "registry"))); err != nil {
 		return nil, err
 	}
@@ -67,9 +78,16 @@ func (w *world) close() {
 	if err := w.registry.Close(); err != nil {
 		fmt.Fprintln(os.Stderr, "end the registry:", err)
 	}
-	if err := os.RemoveAll(w.dir); err != nil {
-		fmt.Fprintln(os.Stderr, err)
+	if err := errors.Join(os.RemoveAll(w.dir), w.guard.close()); err != nil {
+		fmt.Fprintln(os.Stderr, "clean up:", err)
 	}
+}
+
+// note tells the guard of a folder.
+func (w *world) note(one guarded) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.guard.note(one)
 }
 
 // findBerth is BERTH_BIN, else bin/berth, built now.
