@@ -75,7 +75,7 @@ func TestProjectComesBackWhenItsShimIsKilled(t *testing.T) {
 	s.MustGet("http://127.0.0.1:8080/")
 	f.Exec("db", "write", "/data/file", "kept")
 	s.KillShims()
-	s.Within(time.Minute, "both are running again, with what they had", func() error {
+	s.Eventually("both are running again, with what they had", func() error {
 		if r := f.Berth("exec", "-T", "web", "/probe", "get", "http://db/file/data/file"); r.Code != 0 || strings.TrimSpace(r.Stdout) != "200 kept" {
 			return errString(r.String())
 		}
@@ -101,7 +101,7 @@ services:
 	s.Reboot()
 
 	s.Must("engine", "start")
-	s.Within(time.Minute, "the page is served again", func() error { _, err := s.Get("http://127.0.0.1:8080/"); return err })
+	s.Eventually("the page is served again", func() error { _, err := s.Get("http://127.0.0.1:8080/"); return err })
 	s.MustGet("http://127.0.0.1:8081/")
 	if got := f.Exec("web", "get", "http://db/file/data/file"); got != "200 kept" {
 		t.Errorf("the volume after the reboot: %s", got)

@@ -64,9 +64,9 @@ func TestCurrentFileStartsInDeclaredOrder(t *testing.T) {
 	s.Must("engine", "start")
 	seen := watch(t, s, "shop")
 	f.Must("up", "-d")
-	s.Eventually("three replicas of web have started", func() error {
-		if n := seen.count("start", "web"); n != 3 {
-			return fmt.Errorf("%d starts of web: %v", n, seen.all())
+	s.Eventually("three replicas of web have started, and client", func() error {
+		if seen.count("start", "web") != 3 || seen.count("start", "client") != 1 {
+			return fmt.Errorf("%v", seen.all())
 		}
 		return nil
 	})
@@ -77,13 +77,17 @@ func TestCurrentFileStartsInDeclaredOrder(t *testing.T) {
 	if len(addresses) != 3 {
 		t.Errorf("addresses of web: %q", addresses)
 	}
-	answers := map[string]bool{}
-	for _, line := range strings.Split(f.Exec("client", "get", "http://web/", "12"), "\n") {
-		answers[line] = true
-	}
-	if len(answers) != 3 {
-		t.Errorf("12 requests met %d replicas: %v", len(answers), answers)
-	}
+	s.Eventually("all three listen, and 12 requests meet them all", func() error {
+		r := f.Berth("exec", "-T", "client", "/probe", "get", "http://web/", "12")
+		answers := map[string]bool{}
+		for _, line := range r.Lines() {
+			answers[line] = true
+		}
+		if r.Code != 0 || len(answers) != 3 {
+			return errString(r.String())
+		}
+		return nil
+	})
 	first := map[string]bool{}
 	for range 6 {
 		first[strings.Split(f.Exec("client", "lookup", "127.0.0.11", "A", "web"), "\n")[1]] = true

@@ -194,10 +194,8 @@ func filterOfExec(t *testing.T, f *scenario.Folder, service string) []int {
 	r := f.Start("exec", "-T", service, "/probe", "count", "10s")
 	defer r.Wait()
 	r.Await("1")
-	for _, line := range f.Must("top", service).Lines() {
-		var name, number, user string
-		var pid int
-		if _, err := fmt.Sscan(line, &name, &number, &user, &pid); err != nil || !strings.Contains(line, "count") {
+	for _, pid := range pidsOf(f, service) {
+		if command, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid)); err != nil || !strings.Contains(string(command), "count") {
 			continue
 		}
 		verdicts := filterOf(t, pid)
@@ -222,16 +220,12 @@ services:
 `)
 	f.Must("up", "-d")
 	var pids []int
-	for _, line := range f.Must("top").Lines() {
-		var name, number, user string
-		var pid int
-		if _, err := fmt.Sscan(line, &name, &number, &user, &pid); err == nil {
-			pids = append(pids, pid)
+	s.Eventually("each has its child", func() error {
+		if pids = pidsOf(f); len(pids) != 2*20+2*2+1+2 {
+			return fmt.Errorf("processes %v", pids)
 		}
-	}
-	if len(pids) != 2*20+2*2+1+2 {
-		t.Fatalf("processes %v", pids)
-	}
+		return nil
+	})
 
 	s.Step("with its first process its child ends")
 	first := pidOf(t, f, "crashes")

@@ -1,10 +1,14 @@
 package scenario_test
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"os"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"unsafe"
@@ -69,18 +73,52 @@ func TestAKeptSeccompFilterIsTheOneThatWasAskedFor(t *testing.T) {
 	}
 }
 
-// pidOf gives a service's first process, in the host's numbers.
-func pidOf(t *testing.T, f *scenario.Folder, service string) int {
+// pidOf gives a service's first process, in the host's numbers: the oldest one. The others are its children, and its checks of the moment.
+func pidOf(t *testing.T, f *scenario.Folder, service string) (first int) {
 	t.Helper()
-	for _, line := range f.Must("top", service).Lines() {
+	pids := pidsOf(f, service)
+	var since int64
+	for _, pid := range pids {
+		parent, started, err := origin(pid)
+		if err != nil {
+			continue // it was a check
+		}
+		if first == 0 || started < since || started == since && !slices.Contains(pids, parent) {
+			first, since = pid, started
+		}
+	}
+	if first == 0 {
+		t.Fatalf("top of %s shows no process", service)
+	}
+	return first
+}
+
+// pidsOf gives the processes of services, of all if none is named, in the host's numbers.
+func pidsOf(f *scenario.Folder, services ...string) (pids []int) {
+	for _, line := range f.Must(append([]string{"top"}, services...)...).Lines() {
 		var name, number, user string // which may be a number too
 		var pid int
 		if _, err := fmt.Sscan(line, &name, &number, &user, &pid); err == nil {
-			return pid
+			pids = append(pids, pid)
 		}
 	}
-	t.Fatalf("top of %s shows no process", service)
-	return 0
+	return pids
+}
+
+// origin gives a process's parent, and when it was started, in the kernel's ticks.
+func origin(pid int) (parent int, started int64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	// After the name, which may have anything in it, the 3rd field is the first.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 20 {
+		return 0, 0, fmt.Errorf("the state of process %d: %q", pid, text)
+	}
+	parent, perr := strconv.Atoi(fields[1])
+	started, serr := strconv.ParseInt(fields[19], 10, 64)
+	return parent, started, errors.Join(perr, serr)
 }
 
 // filterOf gives what the kernel's filter of a process says to each system call, of every architecture, with several

@@ -151,8 +151,11 @@ func (f *Folder) Exec(service string, probe ...string) string {
 	return strings.TrimRight(r.Stdout, "\n")
 }
 
+// commandLimit is when a command hangs: one that pulls an application and waits for its database takes a minute or two on a slow machine.
+const commandLimit = 5 * time.Minute
+
 func (f *Folder) run(ctx context.Context, args []string) Result {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, commandLimit)
 	defer cancel()
 	cmd := f.command(ctx, args)
 	var stdout, stderr bytes.Buffer
@@ -252,13 +255,23 @@ func (r *Running) Await(text string) {
 	})
 }
 
+// Over says whether the command has ended.
+func (r *Running) Over() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Wait waits for the command's end.
 func (r *Running) Wait() Result {
 	r.s.Helper()
 	select {
 	case <-r.done:
-	case <-time.After(time.Minute):
-		r.s.Fatalf("%v has not ended after a minute; so far: %s", r.cmd.Args[1:], r.Output())
+	case <-time.After(commandLimit):
+		r.s.Fatalf("%v has not ended after %v; so far: %s", r.cmd.Args[1:], commandLimit, r.Output())
 	}
 	return Result{Args: r.cmd.Args[1:], Stdout: r.stdout.String(), Stderr: r.stderr.String(), Code: exitCode(r.err), Elapsed: time.Since(r.began)}
 }

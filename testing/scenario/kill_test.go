@@ -35,7 +35,8 @@ func TestKilledEngineStopsNobody(t *testing.T) {
 	f := s.Folder("load", loadedFile)
 	f.Must("up", "-d")
 	s.MustGet("http://127.0.0.1:8080/")
-	pids := processIDs(f)
+	pids := pidsOf(f)
+	slices.Sort(pids)
 
 	s.Step("under load, the engine is killed three times; the published port answers throughout")
 	stop, cancel := context.WithCancel(t.Context())
@@ -76,7 +77,7 @@ func TestKilledEngineStopsNobody(t *testing.T) {
 	}
 
 	s.Step("the engine is back by itself, asked by nobody")
-	s.Within(60*time.Second, "the engine runs again", func() error {
+	s.Eventually("the engine runs again", func() error {
 		r := s.Berth("engine", "status")
 		if r.Code != 0 {
 			return errors.New(r.String())
@@ -93,7 +94,9 @@ func TestKilledEngineStopsNobody(t *testing.T) {
 	}
 
 	s.Step("no container was stopped")
-	if after := processIDs(f); !slices.Equal(pids, after) {
+	after := pidsOf(f)
+	slices.Sort(after)
+	if !slices.Equal(pids, after) {
 		t.Errorf("processes before %v, after %v", pids, after)
 	}
 
@@ -165,20 +168,4 @@ func expectCount(t *testing.T, lines []string) {
 			t.Fatalf("line %d of %d is %q", i+1, len(lines), line)
 		}
 	}
-}
-
-// processIDs are those of PID 1 of each container.
-func processIDs(f *scenario.Folder) []string {
-	var pids []string
-	for _, line := range f.Must("top").Lines() {
-		fields := strings.Fields(line)
-		for _, field := range fields {
-			if _, err := strconv.Atoi(field); err == nil && len(field) > 2 {
-				pids = append(pids, field)
-				break
-			}
-		}
-	}
-	slices.Sort(pids)
-	return pids
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"berth/testing/scenario"
 )
@@ -83,7 +82,7 @@ func TestFollowedLogsLoseNothingWhenTheyRotate(t *testing.T) {
 services:
   flood:
     image: probe
-    command: sequence wait-for-file /tmp/go then flood 30000 100 then say end
+    command: sequence say waiting then wait-for-file /tmp/go then flood 30000 100 then say end
     logging: &small {driver: json-file, options: {max-size: 200k, max-file: "3"}}
   unseen:
     image: probe
@@ -92,7 +91,7 @@ services:
 `)
 	f.Must("up", "-d")
 	follow := f.Start("logs", "-f", "--no-log-prefix", "flood")
-	time.Sleep(200 * time.Millisecond) // the follower is to be there before; nothing says when it is
+	follow.Await("waiting") // so it is there before the first line is rotated away
 	f.Exec("flood", "write", "/tmp/go", "x")
 	s.Eventually("the follower saw the end", func() error {
 		if out := follow.Stdout(); !strings.HasSuffix(strings.TrimSpace(out), "end") {
@@ -166,15 +165,13 @@ services:
 	}
 
 	s.Step("a second Ctrl-C kills")
-	f.Write("compose.yaml", `services: {stubborn: {image: probe, command: ignore-signals, stop_grace_period: 1m}}`)
+	f.Write("compose.yaml", `services: {stubborn: {image: probe, command: ignore-signals, stop_grace_period: 1h}}`)
 	up = f.Start("up", "--remove-orphans")
 	up.Await("ignoring signals")
 	up.Signal(syscall.SIGINT)
 	up.Await("ignored SIGTERM")
 	up.Signal(syscall.SIGINT)
-	if r := up.Wait(); r.Elapsed > 40*time.Second {
-		t.Errorf("it took %s", r)
-	}
+	up.Wait()
 	s.Eventually("the container was killed", func() error {
 		if got := f.Must("ps", "-q").Lines(); len(got) != 0 {
 			return fmt.Errorf("%q", got)

@@ -3,6 +3,7 @@ package scenario_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,7 +21,7 @@ import (
 const slowFile = `
 services:
   web: {image: probe, depends_on: {db: {condition: service_healthy}}}
-  db: {image: probe, command: serve :80, healthcheck: {test: [CMD, /probe, get, "http://127.0.0.1/"], interval: 700ms}}
+  db: {image: probe, command: serve :80, volumes: ["./ready:/ready"], healthcheck: {test: [CMD, /probe, ok-if, /ready/file], interval: 200ms, retries: 100000}}
   cache: {image: probe}
 `
 
@@ -55,7 +56,15 @@ func TestATraceSaysWhichServiceAllWaitedFor(t *testing.T) {
 	s := scenario.New(t)
 	f := s.Folder("slow", slowFile)
 	s.Step("up waits for the database's health, and its trace says so")
-	r := f.Must("up", "-d", "--trace")
+	up := f.Start("up", "-d", "--trace")
+	s.Eventually("it waits for nothing else", func() error {
+		if states := f.Must("ps", "-a", "--format", "{{.Service}} {{.State}}").Lines(); !slices.Contains(states, "cache running") || !slices.Contains(states, "web created") {
+			return fmt.Errorf("%q", states)
+		}
+		return nil
+	})
+	f.Write("ready/file", "x")
+	r := up.Wait()
 	steps := tracedSteps(t, r)
 	for what, critical := range map[string]bool{
 		"start container slow-db-1": true, "wait service db (service_healthy)": true, "start container slow-web-1": true,
@@ -99,6 +108,7 @@ func TestATraceSaysWhichServiceAllWaitedFor(t *testing.T) {
 
 	s.Step("what fails has a trace as well")
 	f.Write("compose.yaml", strings.Replace(slowFile, "serve :80", "nonsense", 1))
+	f.Write("ready/file", "")
 	r = f.Berth("up", "-d", "--trace")
 	if step, ok := tracedSteps(t, r)["wait service db (service_healthy) (error)"]; r.Code != 1 || !ok || !step.critical {
 		t.Error(r)
@@ -113,10 +123,12 @@ func TestAProfileOfTheEngineNamesItsFunctions(t *testing.T) {
 	s.Step("while the engine brings a project up and down, where its processor time goes is written down")
 	measured := f.Start("engine", "profile", "--seconds", "3", "-o", "cpu.pprof")
 	// All the time: of one round, a hundred samples a second may see nothing.
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
+	for !measured.Over() {
 		f.Must("up", "-d", "--force-recreate", "-t", "0")
 	}
-	measured.Wait()
+	if r := measured.Wait(); r.Code != 0 {
+		t.Fatal(r)
+	}
 	top := func(file string) string {
 		t.Helper()
 		out, err := exec.Command("go", "tool", "pprof", "-top", "-cum", "-nodecount", "1000", filepath.Join(f.Path, file)).CombinedOutput()

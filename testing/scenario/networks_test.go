@@ -58,9 +58,7 @@ func TestNetworksAndPorts(t *testing.T) {
 	}
 
 	s.Step("another host of the LAN gets to the published port, and not to the containers behind it")
-	if err := lan.connects(t, lan.here+":8080"); err != nil {
-		t.Errorf("from %s: %v", lan.there, err)
-	}
+	s.Eventually("it gets to the port", func() error { return lan.connects(t, lan.here+":8080") })
 	if err := lan.connects(t, lan.here+":8081"); err == nil {
 		t.Error("another host gets to a port that is published on 127.0.0.1")
 	}
@@ -104,7 +102,7 @@ func TestNetworksAndPorts(t *testing.T) {
 	for range 5 {
 		f.Exec("neighbour", "resolve", "web")
 	}
-	if d := time.Since(began); d > 20*time.Second {
+	if d := time.Since(began); d > time.Minute {
 		t.Errorf("six look-ups took %v", d)
 	}
 
@@ -180,9 +178,7 @@ func TestPublishedPortsBesideAForeignFirewall(t *testing.T) {
 	if got := f.Exec("other", "get", "http://web/"); !strings.HasPrefix(got, "200 ") {
 		t.Errorf("containers of one network reach each other: %s", got)
 	}
-	if err := lan.connects(t, lan.here+":8080"); err != nil {
-		t.Errorf("another host asks for the published port: %v", err)
-	}
+	s.Eventually("another host gets to the published port", func() error { return lan.connects(t, lan.here+":8080") })
 	if got := f.Exec("other", "connect", lan.echo, "ping"); got != "from "+lan.here+" ping" {
 		t.Errorf("the way out: %s", got)
 	}

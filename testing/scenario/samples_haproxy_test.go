@@ -59,7 +59,7 @@ func TestSampleHAProxy(t *testing.T) {
 	p.wantRound(9, webs...)
 
 	s.Step("every container ends by itself when it is asked to, and the stack starts again")
-	f.Must("stop")
+	f.Must("stop", "-t", "100")
 	if ps := f.Must("ps", "-a"); strings.Count(ps.Stdout, "Exit 0") != 4 {
 		t.Errorf("four containers have ended with code 0: %s", ps)
 	}

@@ -39,16 +39,15 @@ func TestRestartsGrowNothing(t *testing.T) {
 	for range restarts / services {
 		f.Must(names...)
 	}
-	after := s.Holdings()
+	var after scenario.Holdings
+	// What is under way for the last of them goes; what has leaked stays. Heaps breathe by some MiB: a leak of memory at each restart
+	// is seen in the whole of it, if not in the daily number.
+	s.Eventually("there is no more than before", func() error {
+		after = s.Holdings()
+		if after.Descriptors > before.Descriptors+5 || after.Files > before.Files+5 || after.PrivateBytes > before.PrivateBytes+16<<20 {
+			return fmt.Errorf("%+v became %+v", before, after)
+		}
+		return nil
+	})
 	t.Logf("before %+v, after %d restarts %+v", before, restarts, after)
-	if after.Descriptors > before.Descriptors+5 {
-		t.Errorf("%d descriptors became %d", before.Descriptors, after.Descriptors)
-	}
-	if after.Files > before.Files+5 {
-		t.Errorf("%d files became %d", before.Files, after.Files)
-	}
-	// Heaps breathe by some MiB. A leak at each restart is seen in the whole of it, if not in the daily number.
-	if after.PrivateBytes > before.PrivateBytes+16<<20 {
-		t.Errorf("%d bytes of private memory became %d", before.PrivateBytes, after.PrivateBytes)
-	}
 }

@@ -100,9 +100,12 @@ func TestKilledEngineLeavesNoStep(t *testing.T) {
 		}
 		return nil
 	})
-	if links := bridges(t, s); len(links) > 0 {
-		t.Errorf("there is %v", links)
-	}
+	s.Eventually("nor is its bridge", func() error {
+		if links := bridges(t, s); len(links) > 0 {
+			return fmt.Errorf("there is %v", links)
+		}
+		return nil
+	})
 
 	s.Step("and builds")
 	f.Write("Dockerfile", "FROM probe\nRUN [\"/probe\", \"say\", \"built\"]\n")

@@ -68,16 +68,13 @@ services:
   counted: {<<: *check, healthcheck: {test: [CMD, /probe, selves, /tmp/selves], interval: 200ms}}
   intruder: {<<: *check, command: [intrude, /tmp/go], cap_add: [SYS_PTRACE], environment: {PATH: "`+paths+`/"},
     healthcheck: {test: [CMD, probe, ok-if, /etc/passwd], interval: 200ms, timeout: 1s, retries: 1000}}
-  frozen: {<<: *check, scale: 9, healthcheck: {test: [CMD, /probe, ok-if, /etc/passwd], interval: 200ms, timeout: 1s, retries: 1}}
+  frozen: {<<: *check, scale: 9, healthcheck: {test: [CMD, /probe, ok-if, /etc/passwd], interval: 200ms, timeout: 8s, retries: 1}}
   nests: {<<: *check, privileged: true}
 `)
 	f.Must("up", "-d", "--wait")
-	n := 0
 	more := func(why string) {
 		t.Helper()
-		for checked(f, "counted", n+1) == nil {
-			n++
-		}
+		n := checks(s, f, "counted")
 		s.Eventually("there are more checks "+why, func() error { return checked(f, "counted", n+3) })
 	}
 	s.Eventually("checks are repeated", func() error { return someWait(id(f, "intruder")) })
@@ -140,23 +137,21 @@ services:
 	if err := unix.Kill(engine, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	checks := func() int {
+	made := func() int {
 		entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/root/tmp/selves", first))
 		if err != nil {
 			t.Fatal(err)
 		}
 		return len(entries)
 	}
-	n := checks()
+	n := made()
 	s.Eventually("there have been checks for more than a second", func() error {
-		if checks() < n+12 {
+		if made() < n+12 {
 			return errString("not enough")
 		}
 		return nil
 	})
-	if err := unix.Kill(engine, unix.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	s.HitEngine()
 	f.Must("ps")
 	s.Eventually("there is another repetition, and no other", func() error {
 		if now := waiting(container); len(now) != 1 || now[0] == before[0] {

@@ -152,7 +152,7 @@ func newBrowser(t *testing.T, s *scenario.Scenario, base string) *browser {
 		t.Fatal(err)
 	}
 	client := s.HTTP()
-	client.Jar, client.CheckRedirect, client.Timeout = jar, nil, time.Minute
+	client.Jar, client.CheckRedirect, client.Timeout = jar, nil, 5*time.Minute
 	return &browser{t, s, base, client}
 }
 
@@ -186,7 +186,7 @@ func (b *browser) do(method, path string, header http.Header, form url.Values) (
 // sees waits until a page has all texts; an application that makes its tables first takes its time on a busy machine.
 func (b *browser) sees(path string, texts ...string) {
 	b.t.Helper()
-	b.s.Within(3*time.Minute, "the page "+path+" shows "+strings.Join(texts, ", "), func() error {
+	b.s.Within(5*time.Minute, "the page "+path+" shows "+strings.Join(texts, ", "), func() error {
 		page, err := b.do("GET", path, nil, nil)
 		if err != nil {
 			return err
