@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	goruntime "runtime"
 	"time"
 
 	"github.com/containerd/containerd/api/types"
@@ -51,9 +50,8 @@ const (
 )
 
 // Main runs the shim as containerd's runtime v2 wants it run; berth's own (engine/runtime/tasks) starts it without "start",
-// with the socket as descriptor 3.
+// with the socket as descriptor 3. The caller is on the process's first thread, bound to it since its init: see package ground.
 func Main() {
-	goruntime.LockOSThread() // the first thread: see package ground
 	s, ok := readServing(os.Args[1:])
 	if !ok {
 		shim.RunShim(context.Background(), bootstrap{manager.NewShimManager(RuntimeName)})

@@ -3,6 +3,7 @@ package shim_test
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	"berth/engine/shim"
@@ -11,6 +12,13 @@ import (
 // The test program is the shim and its runc as well, so that the tests need nothing built: the shim knows itself by
 // this variable, which its own processes inherit, and runc by its name.
 const beShim = "BERTH_TEST_BE_SHIM"
+
+// init is the one way to have TestMain on the process's first thread, as Main wants it.
+func init() {
+	if os.Getenv(beShim) != "" {
+		runtime.LockOSThread()
+	}
+}
 
 func TestMain(m *testing.M) {
 	switch {
