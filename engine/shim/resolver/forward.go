@@ -29,7 +29,9 @@ const (
 
 // forwarder asks other resolvers. It may be used by several goroutines.
 type forwarder struct {
-	slots chan struct{}
+	slots    chan struct{}
+	exchange func(ctx context.Context, server netip.AddrPort, path string, tcp bool, q []byte) ([]byte, error) // asks one server
+	deadline time.Duration
 
 	mu     sync.Mutex
 	calls  map[callKey]*call
@@ -50,9 +52,11 @@ type call struct {
 
 func newForwarder() *forwarder {
 	return &forwarder{
-		slots:  make(chan struct{}, inflightMost),
-		calls:  map[callKey]*call{},
-		silent: map[netip.AddrPort]time.Time{},
+		slots:    make(chan struct{}, inflightMost),
+		exchange: exchange,
+		deadline: deadline,
+		calls:    map[callKey]*call{},
+		silent:   map[netip.AddrPort]time.Time{},
 	}
 }
 
@@ -105,7 +109,7 @@ type result struct {
 // by its own deadline rather than with a client: others may wait for the same reply.
 func (f *forwarder) race(servers []netip.AddrPort, path string, tcp bool, q []byte) []byte {
 	order, hope := f.order(servers)
-	limit := deadline
+	limit := f.deadline
 	if !hope {
 		limit = hopeless
 	}
@@ -122,7 +126,7 @@ func (f *forwarder) race(servers []netip.AddrPort, path string, tcp bool, q []by
 		order = order[1:]
 		waiting[server] = true
 		go func() {
-			reply, err := exchange(ctx, server, path, tcp, q)
+			reply, err := f.exchange(ctx, server, path, tcp, q)
 			results <- result{server, reply, err}
 		}()
 	}

@@ -1,7 +1,6 @@
 package resolver_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -78,7 +77,7 @@ func ask(t testing.TB, ns, network, name string, qtype uint16) (*mdns.Msg, error
 }
 
 func askAt(ns, network, server, name string, qtype uint16) (*mdns.Msg, error) {
-	c := &mdns.Client{Net: network, Timeout: 6 * time.Second}
+	c := &mdns.Client{Net: network, Timeout: host.Patience}
 	var conn *mdns.Conn
 	if err := netns.Do(ns, func() (err error) {
 		conn, err = c.Dial(server)
@@ -209,9 +208,9 @@ func TestOtherNamesGoToOtherResolvers(t *testing.T) {
 	})
 	t.Run("the service's own ones from inside", func(t *testing.T) {
 		w := newWorld(t)
-		host := startUpstream(t, says("192.0.2.1"))
+		outside := startUpstream(t, says("192.0.2.1"))
 		inside := startUpstream(t, says("192.0.2.2"), w.netns)
-		z := internal(host.addr)
+		z := internal(outside.addr)
 		z.Endpoints["c1"] = dns.View{Networks: []string{"net"}, Upstreams: []netip.AddrPort{inside.addr}, Internal: true}
 		w.write(t, z)
 		w.attach(t, "c1")
@@ -237,9 +236,17 @@ func TestOtherNamesGoToOtherResolvers(t *testing.T) {
 		u := startUpstream(t, says("192.0.2.1"))
 		w.write(t, internal(netip.MustParseAddrPort("127.0.0.1:1"), u.addr))
 		w.attach(t, "c1")
-		start := time.Now()
-		if got := answer(t, w.netns, "udp", "example.com"); got != "192.0.2.1" || time.Since(start) > 250*time.Millisecond {
-			t.Errorf("%s after %v", got, time.Since(start))
+		if got := answer(t, w.netns, "udp", "example.com"); got != "192.0.2.1" {
+			t.Error(got)
+		}
+	})
+	t.Run("past one that is silent", func(t *testing.T) {
+		w := newWorld(t)
+		dead, alive := startUpstream(t, silent), startUpstream(t, says("192.0.2.1"))
+		w.write(t, internal(dead.addr, alive.addr))
+		w.attach(t, "c1")
+		if got := answer(t, w.netns, "udp", "example.com"); got != "192.0.2.1" {
+			t.Error(got)
 		}
 	})
 	t.Run("past one that fails", func(t *testing.T) {
@@ -271,76 +278,31 @@ func TestOtherNamesGoToOtherResolvers(t *testing.T) {
 	})
 }
 
-func TestADeadResolverCostsOneWait(t *testing.T) {
-	w := newWorld(t)
-	dead, alive := startUpstream(t, silent), startUpstream(t, says("192.0.2.1"))
-	w.write(t, internal(dead.addr, alive.addr))
-	w.attach(t, "c1")
-	for i := range 5 {
-		start := time.Now()
-		if got := answer(t, w.netns, "udp", fmt.Sprintf("n%d.example.com", i)); got != "192.0.2.1" {
-			t.Fatal(got)
-		}
-		if d := time.Since(start); i > 0 && d > 200*time.Millisecond {
-			t.Errorf("query %d took %v", i, d)
-		}
-	}
-	if n := dead.asked.Load(); n != 1 {
-		t.Errorf("the dead one was asked %d times", n)
-	}
-}
-
 func TestNamesOfOursDoNotWaitForOthers(t *testing.T) {
-	w := newWorld(t)
-	dead := startUpstream(t, silent)
-	w.write(t, internal(dead.addr))
-	w.attach(t, "c1")
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	var wg sync.WaitGroup
-	for i := range 50 {
-		wg.Go(func() {
-			for n := 0; ctx.Err() == nil && n < 2; n++ {
-				answer(t, w.netns, "udp", fmt.Sprintf("n%d-%d.example.com", i, n))
-			}
-		})
-	}
-	for dead.asked.Load() == 0 {
-		runtime.Gosched()
-	}
-	for range 100 {
-		start := time.Now()
-		if got := answer(t, w.netns, "udp", "web"); got != "10.0.0.1" {
-			t.Fatal(got)
-		}
-		if d := time.Since(start); d > 900*time.Millisecond {
-			t.Errorf("an answer took %v", d)
-		}
-	}
-	cancel()
-	wg.Wait()
-}
-
-func TestEqualQueriesAreAskedOnce(t *testing.T) {
 	w := newWorld(t)
 	release := make(chan struct{})
 	u := startUpstream(t, func(rw mdns.ResponseWriter, q *mdns.Msg) { <-release; says("192.0.2.1")(rw, q) })
 	w.write(t, internal(u.addr))
+	w.r.PatientWithOthers()
 	w.attach(t, "c1")
 	var wg sync.WaitGroup
-	var good atomic.Int32
-	for range 20 {
+	const many = 50
+	for i := range many {
 		wg.Go(func() {
-			if answer(t, w.netns, "udp", "example.com") == "192.0.2.1" {
-				good.Add(1)
+			if got := answer(t, w.netns, "udp", fmt.Sprintf("n%d.example.com", i)); got != "192.0.2.1" {
+				t.Errorf("when the other one answers: %s", got)
 			}
 		})
 	}
-	time.AfterFunc(100*time.Millisecond, func() { close(release) })
-	wg.Wait()
-	if good.Load() != 20 || u.asked.Load() > 3 {
-		t.Errorf("%d good answers; the upstream was asked %d times", good.Load(), u.asked.Load())
+	host.Eventually(t, "all are asked for elsewhere", func() bool { return u.asked.Load() == many })
+	for range 100 {
+		if got := answer(t, w.netns, "udp", "web"); got != "10.0.0.1" {
+			t.Errorf("while others wait: %s", got)
+			break
+		}
 	}
+	close(release)
+	wg.Wait()
 }
 
 func TestEachOfManyAtOnceGetsItsOwnReply(t *testing.T) {
@@ -381,7 +343,7 @@ func TestEachOfManyAtOnceGetsItsOwnReply(t *testing.T) {
 			}
 		}
 		for i, c := range conns {
-			if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+			if err := c.SetReadDeadline(time.Now().Add(host.Patience)); err != nil {
 				t.Fatal(err)
 			}
 			r, err := c.ReadMsg()
@@ -495,15 +457,10 @@ func TestNothingIsLeftBehind(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if per := float64(runtime.NumGoroutine()-before) / 20; per > 2 {
-		t.Errorf("%.1f goroutines for a container", per)
-	}
+	// Those that were in a namespace end with their threads, a moment later.
+	host.Eventually(t, "two goroutines for a container at most", func() bool { return runtime.NumGoroutine()-before <= 2*20 })
 	w.r.Close()
-	for end := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before; runtime.Gosched() {
-		if time.Now().After(end) {
-			t.Fatalf("%d goroutines, %d before", runtime.NumGoroutine(), before)
-		}
-	}
+	host.Eventually(t, "as many goroutines as before", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 // BenchmarkQueries has 8 workers ask, each over its own socket.
