@@ -6,6 +6,8 @@ import (
 	"time"
 
 	runc "github.com/containerd/go-runc"
+
+	"berth/testing/host"
 )
 
 // The end of a process may be heard of before its number is known, and numbers come again.
@@ -22,7 +24,7 @@ func TestEndsOfProcessesReachWhoStartedThem(t *testing.T) {
 			if got != status {
 				t.Errorf("%s: %d, want %d", what, got, status)
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(host.Patience):
 			t.Errorf("%s is not told", what)
 		}
 	}

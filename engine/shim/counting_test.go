@@ -13,7 +13,7 @@ import (
 
 func TestWhatAContainerUsesIsCounted(t *testing.T) {
 	e := newEngine(t)
-	c := e.newContainer("c1", "sleep 60")
+	c := e.newContainer("c1", "sleep 1000")
 	c.start()
 	resp, err := c.client.Stats(t.Context(), &taskapi.StatsRequest{ID: "c1"})
 	if err != nil {

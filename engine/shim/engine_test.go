@@ -105,7 +105,7 @@ func (e *engine) Forward(_ context.Context, r *ttrpcevents.ForwardRequest) (*emp
 // exit waits for the exit event of a container.
 func (e *engine) exit(id string) *eventsapi.TaskExit {
 	e.t.Helper()
-	limit := time.After(20 * time.Second)
+	limit := time.After(host.Patience)
 	for {
 		select {
 		case ev := <-e.events:
@@ -275,7 +275,7 @@ func (c *container) kill() {
 
 func (c *container) wait() uint32 {
 	c.e.t.Helper()
-	ctx, cancel := context.WithTimeout(c.e.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(c.e.t.Context(), host.Patience)
 	defer cancel()
 	r, err := c.client.Wait(ctx, &taskapi.WaitRequest{ID: c.id})
 	if err != nil {
@@ -336,19 +336,10 @@ func (c *container) output(streams ...bool) string {
 // gone waits for a process, which is not a child, to end.
 func gone(t testing.TB, pid int) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("process %d has ended", pid), func() bool {
+	host.Eventually(t, fmt.Sprintf("process %d has ended", pid), func() bool {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 		return err != nil || bytes.Contains(b, []byte(") Z "))
 	})
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
 }
 
 func (e *engine) sockets() (names []string) {

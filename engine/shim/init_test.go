@@ -14,7 +14,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/containerd/console"
 	"golang.org/x/sys/unix"
@@ -45,7 +44,7 @@ func removeInit() {
 func initCommand(t *testing.T, args ...string) *exec.Cmd {
 	t.Helper()
 	host.Require(t, host.Root)
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), host.Patience)
 	t.Cleanup(cancel)
 	path, err := initProgram()
 	if err != nil {

@@ -2,14 +2,17 @@ package shim_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
+
+	"berth/testing/host"
 )
 
 func TestContainersThatAreKilledAtOnceEndAtOnce(t *testing.T) {
@@ -19,7 +22,11 @@ func TestContainersThatAreKilledAtOnceEndAtOnce(t *testing.T) {
 		all[i] = e.newContainer(fmt.Sprint("c", i), "exec sleep 1000")
 		all[i].start()
 	}
-	began := time.Now()
+	// A runc for each signal would hold up the ends of all: there is none to be started.
+	runc := filepath.Join(e.dir, "runc")
+	if err := os.Rename(runc, runc+".away"); err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for _, c := range all {
 		wg.Go(func() {
@@ -30,8 +37,8 @@ func TestContainersThatAreKilledAtOnceEndAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if d := time.Since(began); d > 5*time.Second {
-		t.Errorf("it took %v", d)
+	if err := os.Rename(runc+".away", runc); err != nil {
+		t.Fatal(err)
 	}
 	for _, c := range all {
 		c.delete()
@@ -55,7 +62,7 @@ func TestAContainerThatSharesItsPIDsIsKilledWhole(t *testing.T) {
 	shared := func(s *specs.Spec, _ *taskapi.CreateTaskRequest) { s.Linux.Namespaces = nil }
 	c := e.newContainer("c1", "sleep 1000 & echo $!; wait", shared)
 	c.start()
-	eventually(t, "the second process", func() bool { return c.output() != "" })
+	host.Eventually(t, "the second process", func() bool { return c.output() != "" })
 	var second int
 	if _, err := fmt.Sscan(c.output(), &second); err != nil {
 		t.Fatal(err)

@@ -30,6 +30,7 @@ import (
 	"berth/netplan/dns"
 	"berth/netplan/netns"
 	"berth/netplan/netns/netnstest"
+	"berth/testing/host"
 )
 
 func TestAContainersOutputIsInItsLogWhenItHasExited(t *testing.T) {
@@ -73,12 +74,11 @@ func TestNoLineOfAFloodIsMissingAtTheExit(t *testing.T) {
 
 func TestAProcessThatHoldsTheOutputDoesNotHoldUpTheExit(t *testing.T) {
 	e := newEngine(t)
-	c := e.newContainer("c1", "sleep 60 & echo done")
+	c := e.newContainer("c1", "sleep 1000 & echo done")
 	c.start()
-	start := time.Now()
 	c.wait()
-	if d := time.Since(start); d > 5*time.Second || c.output() != "done\n" {
-		t.Errorf("after %v: %q", d, c.output())
+	if got := c.output(); got != "done\n" {
+		t.Errorf("%q", got)
 	}
 }
 
@@ -88,7 +88,7 @@ func TestOneShimServesAProject(t *testing.T) {
 	all := make([]*container, 5)
 	for i := range all {
 		wg.Go(func() {
-			c, err := e.tryContainer(fmt.Sprint("c", i), "sleep 60")
+			c, err := e.tryContainer(fmt.Sprint("c", i), "sleep 1000")
 			if err != nil {
 				t.Error(err)
 				return
@@ -103,7 +103,7 @@ func TestOneShimServesAProject(t *testing.T) {
 	}
 	pid := all[0].shimPid()
 	e.group = "other"
-	other := e.newContainer("other", "sleep 60")
+	other := e.newContainer("other", "sleep 1000")
 	if other.shimPid() == pid {
 		t.Error("two projects share a shim")
 	}
@@ -128,13 +128,13 @@ func TestOneShimServesAProject(t *testing.T) {
 
 func TestAContainerMadeWhileTheLastOneGoesFindsAShim(t *testing.T) {
 	e := newEngine(t)
-	last := e.newContainer("c0", "sleep 60")
+	last := e.newContainer("c0", "sleep 1000")
 	last.start()
 	for i := range 15 {
 		next := make(chan *container)
 		go func() {
 			for { // as the engine does: what came too late is tried again
-				c, err := e.tryContainer(fmt.Sprint("c", i+1), "sleep 60")
+				c, err := e.tryContainer(fmt.Sprint("c", i+1), "sleep 1000")
 				if err == nil {
 					next <- c
 					return
@@ -154,7 +154,7 @@ func TestAContainerMadeWhileTheLastOneGoesFindsAShim(t *testing.T) {
 
 func TestAnExitWhileTheEngineIsAwayIsNotMissed(t *testing.T) {
 	e := newEngine(t)
-	c := e.newContainer("c1", "sleep 60")
+	c := e.newContainer("c1", "sleep 1000")
 	c.start()
 	e.stop()
 	c.conn.Close()
@@ -188,7 +188,7 @@ func TestAShimThatLosesItsEngineStartsItAgain(t *testing.T) {
 	e := newEngine(t)
 	started, stopped := filepath.Join(e.dir, "started"), filepath.Join(e.dir, "stopped")
 	command, _ := json.Marshal([]string{"/bin/sh", "-c", "ps -o pid,sid,pgid -p $$ >> " + started + "; env >> " + started})
-	c := e.newContainer("c1", "sleep 60", annotated(shim.AnnotationEngine, string(command)), annotated(shim.AnnotationStopped, stopped))
+	c := e.newContainer("c1", "sleep 1000", annotated(shim.AnnotationEngine, string(command)), annotated(shim.AnnotationStopped, stopped))
 	c.start()
 	was := func() bool { _, err := os.Stat(started); return err == nil }
 
@@ -201,8 +201,8 @@ func TestAShimThatLosesItsEngineStartsItAgain(t *testing.T) {
 		if was() {
 			t.Fatal("it was started")
 		}
+		e.start() // before that is taken back: the shim may be about to look again
 		os.Remove(stopped)
-		e.start()
 		c.shimPid() // the call by which it makes itself known
 	})
 	t.Run("one that died", func(t *testing.T) {
@@ -211,8 +211,8 @@ func TestAShimThatLosesItsEngineStartsItAgain(t *testing.T) {
 			t.Fatal("it was started though it is there")
 		}
 		e.stop()
-		eventually(t, "the engine is started", was)
-		eventually(t, "it has written its environment", func() bool {
+		host.Eventually(t, "the engine is started", was)
+		host.Eventually(t, "it has written its environment", func() bool {
 			b, _ := os.ReadFile(started)
 			return strings.Contains(string(b), "PATH=")
 		})
@@ -244,7 +244,7 @@ func TestStandardInputOutlivesTheEngine(t *testing.T) {
 			t.Fatal(err)
 		}
 		f.Close()
-		eventually(t, line+"is in the log", func() bool { return strings.HasSuffix(c.output(), line) })
+		host.Eventually(t, line+"is in the log", func() bool { return strings.HasSuffix(c.output(), line) })
 	}
 	if _, err := c.client.CloseIO(t.Context(), &taskapi.CloseIORequest{ID: "c1", Stdin: true}); err != nil {
 		t.Fatal(err)
@@ -264,7 +264,7 @@ func TestATerminalsOutputIsInTheLog(t *testing.T) {
 	c := e.newContainer("c1", `printf 'name? '; read n; echo "hello $n"; test -t 1 && exit 7`,
 		func(_ *specs.Spec, r *taskapi.CreateTaskRequest) { r.Stdin, r.Stderr, r.Terminal = in, "", true })
 	c.start()
-	eventually(t, "the prompt is there", func() bool { return strings.HasPrefix(c.output(), "name? ") })
+	host.Eventually(t, "the prompt is there", func() bool { return strings.HasPrefix(c.output(), "name? ") })
 	f, err := os.OpenFile(in, os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -314,8 +314,8 @@ func TestNamesAreServedFromBeforeTheStartToTheEnd(t *testing.T) {
 	in := func(s *specs.Spec, _ *taskapi.CreateTaskRequest) {
 		s.Linux.Namespaces = append(s.Linux.Namespaces, specs.LinuxNamespace{Type: specs.NetworkNamespace, Path: ns})
 	}
-	keep := e.newContainer("keep", "sleep 60")
-	c := e.newContainer("c1", "sleep 60", in, annotated(shim.AnnotationResolver, path))
+	keep := e.newContainer("keep", "sleep 1000")
+	c := e.newContainer("c1", "sleep 1000", in, annotated(shim.AnnotationResolver, path))
 	ask := func() error {
 		var conn net.Conn
 		if err := netns.Do(ns, func() (err error) {
@@ -349,10 +349,10 @@ func TestNamesAreServedFromBeforeTheStartToTheEnd(t *testing.T) {
 
 func TestACreateThatFailsLeavesNothing(t *testing.T) {
 	e := newEngine(t)
-	keep := e.newContainer("keep", "sleep 60")
+	keep := e.newContainer("keep", "sleep 1000")
 	pid := keep.shimPid()
 	before := openFiles(t, pid)
-	for i := range 5 {
+	for i := range 10 {
 		c, err := e.tryContainer(fmt.Sprint("bad", i), "true", func(s *specs.Spec, r *taskapi.CreateTaskRequest) {
 			r.Options = nil // its runc is not found
 		})
@@ -365,7 +365,7 @@ func TestACreateThatFailsLeavesNothing(t *testing.T) {
 		_, _ = c.client.Shutdown(t.Context(), &taskapi.ShutdownRequest{ID: c.id})
 		c.conn.Close()
 	}
-	eventually(t, "the files are closed", func() bool { return openFiles(t, pid) <= before })
+	host.Eventually(t, "the files are closed", func() bool { return openFiles(t, pid) <= before+spareFiles })
 }
 
 // TestACreateWaitsUntilOneThatNobodyWantsIsUndone is what an engine asks for that comes after one that was killed. A process that
@@ -385,7 +385,7 @@ func TestACreateWaitsUntilOneThatNobodyWantsIsUndone(t *testing.T) {
 	t.Cleanup(func() {
 		_ = held.Process.Kill()
 		_ = held.Wait()
-		eventually(t, "the cgroup is gone", func() bool { return errors.Is(os.Remove(dir), fs.ErrNotExist) })
+		host.Eventually(t, "the cgroup is gone", func() bool { return errors.Is(os.Remove(dir), fs.ErrNotExist) })
 	})
 	waits := filepath.Join(e.dir, "waits")
 	c, r, err := e.prepare("c", "true", annotated(createWaits, waits), func(s *specs.Spec, _ *taskapi.CreateTaskRequest) { s.Linux.CgroupsPath = group })
@@ -397,7 +397,7 @@ func TestACreateWaitsUntilOneThatNobodyWantsIsUndone(t *testing.T) {
 		_, err := c.client.Create(t.Context(), r)
 		done <- err
 	}()
-	eventually(t, "runc is asked for it", func() bool {
+	host.Eventually(t, "runc is asked for it", func() bool {
 		_, err := os.Lstat(waits)
 		return err == nil
 	})
@@ -416,7 +416,7 @@ func TestACreateWaitsUntilOneThatNobodyWantsIsUndone(t *testing.T) {
 
 func TestContainersThatCameAndWentLeaveNothing(t *testing.T) {
 	e := newEngine(t)
-	keep := e.newContainer("keep", "sleep 60")
+	keep := e.newContainer("keep", "sleep 1000")
 	keep.start()
 	pid := keep.shimPid()
 	cycle := func(i int) {
@@ -426,15 +426,20 @@ func TestContainersThatCameAndWentLeaveNothing(t *testing.T) {
 		c.delete()
 	}
 	cycle(0)
+	// On a busy host Go needs some threads more, and keeps them.
+	const cycles, spare = 20, 15
 	files, before := openFiles(t, pid), threads(t, pid)
-	for i := range 20 {
+	for i := range cycles {
 		cycle(i + 1)
 	}
-	eventually(t, "the files are closed", func() bool { return openFiles(t, pid) <= files })
-	if n := threads(t, pid); n > before+4 {
+	host.Eventually(t, "the files are closed", func() bool { return openFiles(t, pid) <= files+spareFiles })
+	if n := threads(t, pid); n > before+spare {
 		t.Errorf("%d threads, %d before", n, before)
 	}
 }
+
+// spareFiles are those that a shim may open for itself while a test counts them, such as its connection to the engine.
+const spareFiles = 4
 
 // openFiles counts what a process has open, without what comes of it that these containers have no cgroups: the
 // watch for a lack of memory ends with the cgroup.
