@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -78,7 +77,7 @@ func TestAPushedImageIsPulledAgainAsItWas(t *testing.T) {
 
 func TestWhatAnotherRepositoryHasIsMounted(t *testing.T) {
 	h := newHost(t)
-	r := registry.Start(t, registry.WithTokens("ann", "secret", time.Minute))
+	r := registry.Start(t, registry.WithTokens("ann", "secret"))
 	r.Push(t, large("web", 61))
 	s := newStore(t, h, r)
 	ctx, login := deadline(h.ctx, t), r.DockerConfig(t)
@@ -224,7 +223,7 @@ func TestALoginIsCheckedByTheRegistry(t *testing.T) {
 	h := newHost(t)
 	for name, opt := range map[string]registry.Option{
 		"basic":  registry.WithLogin("ann", "secret"),
-		"tokens": registry.WithTokens("ann", "secret", time.Minute),
+		"tokens": registry.WithTokens("ann", "secret"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := registry.Start(t, opt)
@@ -252,7 +251,7 @@ func TestALoginIsCheckedByTheRegistry(t *testing.T) {
 }
 
 func TestAnIdentityTokenTakesThePasswordsPlace(t *testing.T) {
-	h, r := newHost(t), registry.Start(t, registry.WithTokens("ann", "secret", time.Minute))
+	h, r := newHost(t), registry.Start(t, registry.WithTokens("ann", "secret"))
 	r.Push(t, small("web"))
 	s := newStore(t, h, r)
 	identity, err := s.Login(deadline(h.ctx, t), r.Addr, "ann", "secret")
@@ -267,7 +266,7 @@ func TestAnIdentityTokenTakesThePasswordsPlace(t *testing.T) {
 }
 
 func TestEveryoneGetsTokensForPullsWhereTheRegistryGivesThem(t *testing.T) {
-	h, r := newHost(t), registry.Start(t, registry.WithTokens("ann", "secret", time.Minute), registry.PullsForAll())
+	h, r := newHost(t), registry.Start(t, registry.WithTokens("ann", "secret"), registry.PullsForAll())
 	r.Push(t, small("web"))
 	s := newStore(t, h, r)
 	ref := pulledAs(t, h, s, r, "web", "team/web:1")

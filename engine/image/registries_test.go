@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/containerd/errdefs"
 
@@ -50,7 +49,7 @@ func TestARegistryWithLoginIsPulledFromWithTheCallersCredentials(t *testing.T) {
 }
 
 func TestARegistryWithTokensIsPulledFrom(t *testing.T) {
-	h, r := newHost(t), registry.Start(t, registry.WithTokens("ann", "secret", time.Second))
+	h, r := newHost(t), registry.Start(t, registry.WithTokens("ann", "secret"))
 	web := large("web", 50)
 	r.Push(t, web)
 	s := newStore(t, h, r)
@@ -63,7 +62,7 @@ func TestARegistryWithTokensIsPulledFrom(t *testing.T) {
 		t.Errorf("with a wrong password: %v", err)
 	}
 	// The connection breaks, and by the time of the next request the token is no longer good.
-	r.Fault(registry.Fault{Path: web.LayerDigest(0).String(), Cut: 300_000, Times: 1, Before: func() { time.Sleep(1100 * time.Millisecond) }})
+	r.Fault(registry.Fault{Path: web.LayerDigest(0).String(), Cut: 300_000, Times: 1, Before: r.ForgetTokens})
 	if _, err := s.Pull(deadline(h.ctx, t), "web", image.PullOptions{Credentials: credentials.Config{Folder: r.DockerConfig(t)}}); err != nil {
 		t.Errorf("with the right password: %v", err)
 	}

@@ -16,7 +16,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/distribution/distribution/v3/configuration"
 	_ "github.com/distribution/distribution/v3/registry/auth/htpasswd" // the access controller by that name
@@ -59,7 +58,7 @@ type Option func(*options)
 type options struct {
 	folder       string
 	user, secret string
-	tokens       time.Duration
+	tokens       bool
 	open         bool
 	tls          bool
 	clientCerts  bool
@@ -76,9 +75,9 @@ func WithLogin(user, secret string) Option {
 	return func(o *options) { o.user, o.secret = user, secret }
 }
 
-// WithTokens lets only one user in, by tokens that the registry hands out itself; each is good for so long.
-func WithTokens(user, secret string, life time.Duration) Option {
-	return func(o *options) { o.user, o.secret, o.tokens = user, secret, life }
+// WithTokens lets only one user in, by tokens that the registry hands out itself; ForgetTokens ends what they are good for.
+func WithTokens(user, secret string) Option {
+	return func(o *options) { o.user, o.secret, o.tokens = user, secret, true }
 }
 
 // PullsForAll has a registry with tokens give everyone those for pulls, as docker.io does.
@@ -128,8 +127,8 @@ func Run(scratch string, opts ...Option) (*Registry, error) {
 		cfg.Storage["inmemory"] = configuration.Parameters{}
 	}
 	r := &Registry{scheme: "http", user: o.user, secret: o.secret}
-	if o.tokens > 0 {
-		r.tokens = &tokens{life: o.tokens, open: o.open}
+	if o.tokens {
+		r.tokens = &tokens{open: o.open}
 	} else if o.user != "" {
 		hash, err := bcrypt.GenerateFromPassword([]byte(o.secret), bcrypt.MinCost)
 		if err != nil {

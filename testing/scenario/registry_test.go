@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -64,7 +63,7 @@ func TestARegistryThatWantsCertificates(t *testing.T) {
 
 func TestARegistryWithTokens(t *testing.T) {
 	s := scenario.New(t)
-	r := s.Registry(registry.WithTokens("ada", "top secret", time.Second), registry.PullsForAll())
+	r := s.Registry(registry.WithTokens("ada", "top secret"), registry.PullsForAll())
 	r.Push(t, s.Image("ada/base:1"))
 	base, mine := r.Addr+"/ada/base:1", r.Addr+"/ada/mine:1"
 
