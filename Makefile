@@ -66,6 +66,8 @@ test: ## Run everything: unit tests with the race detector, layer rules, scenari
 
 unit: ## Run the unit tests and the layer rules only
 	@.ci/packages build
+	@# Some tests build runc where they have no network to fetch its modules from.
+	@CGO_ENABLED=1 $(GO) list -deps -tags '$(RUNCTAGS)' github.com/opencontainers/runc >/dev/null
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $$($(GO) list ./... | grep -v -e '/testing/scenario$$' -e '/testing/bench$$')
 
 scenarios: ## Run the scenarios only, with bin/berth as it is (RUN=pattern chooses)
