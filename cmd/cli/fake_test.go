@@ -23,6 +23,9 @@ import (
 
 var now = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
+// patience is how long a test waits for what has to come: it ends those that would wait for ever.
+const patience = 3 * time.Minute
+
 // fakeEngine answers from its fields and remembers what it was asked.
 type fakeEngine struct {
 	mu    sync.Mutex
@@ -85,7 +88,7 @@ func (f *fakeEngine) change(how func()) {
 // wasAsked waits for a request of a type.
 func wasAsked[Q any](t *testing.T, f *fakeEngine) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		f.mu.Lock()
 		ok := slices.ContainsFunc(f.asked, func(q any) bool { _, ok := q.(*Q); return ok })
 		f.mu.Unlock()
@@ -499,7 +502,7 @@ func (s *shell) begin(args ...string) (*result, func() int) {
 		select {
 		case code := <-done:
 			return code
-		case <-time.After(20 * time.Second):
+		case <-time.After(patience):
 			s.t.Fatalf("berth %s does not end; it has written %q and %q", strings.Join(args, " "), r.out, r.err)
 			return -1
 		}
@@ -545,7 +548,7 @@ var interrupt os.Signal = syscall.SIGINT
 // until waits for a text to be written.
 func until(t *testing.T, b *lockedBuffer, text string) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
 		if strings.Contains(b.String(), text) {
 			return
 		}

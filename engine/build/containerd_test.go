@@ -5,7 +5,6 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
-	"time"
 
 	diffapi "github.com/containerd/containerd/api/services/diff/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
@@ -37,6 +36,8 @@ import (
 	_ "github.com/containerd/containerd/v2/plugins/snapshots/overlay/plugin"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+
+	"berth/testing/host"
 )
 
 // containerdHost is the part of containerd that images need, in this process, with its data in a folder of the test.
@@ -131,7 +132,7 @@ func within(t testing.TB, mounts []mount.Mount, f func(root string)) {
 
 // deadline ends a test's context long before the test's own limit.
 func deadline(ctx context.Context, t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, host.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }

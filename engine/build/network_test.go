@@ -14,6 +14,7 @@ import (
 	"berth/engine/spec/hostfacts"
 	"berth/netplan"
 	"berth/netplan/cni"
+	"berth/testing/host"
 )
 
 // cgroupParent is the control group of the steps of a builder whose data is in dir: other tests that run at the same time
@@ -56,7 +57,7 @@ func sandbox(t testing.TB, dir string, c *build.Config) {
 // eventually waits for what nothing tells of: a link goes in the kernel's own time.
 func eventually(t *testing.T, what string, ok func() (now string, _ bool)) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(host.Patience); ; time.Sleep(10 * time.Millisecond) {
 		now, done := ok()
 		if done {
 			return

@@ -23,7 +23,7 @@ func TestConnectToEnginesThatEndAtOnce(t *testing.T) {
 		}
 		server := grpc.NewServer()
 		go server.Serve(endsAtOnce{listener, server})
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		c, err := client.Connect(ctx, client.Config{State: state, Root: state, NoStart: true})
 		if ctx.Err() != nil {
 			t.Fatalf("Connect waits for an engine that is gone: %v", err)

@@ -5,7 +5,6 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
-	"time"
 
 	diffapi "github.com/containerd/containerd/api/services/diff/v1"
 	imagesapi "github.com/containerd/containerd/api/services/images/v1"
@@ -38,6 +37,8 @@ import (
 	"github.com/containerd/log"
 	"github.com/containerd/plugin"
 	"github.com/containerd/plugin/registry"
+
+	hosttest "berth/testing/host"
 )
 
 // host is the part of containerd that images need, in this process, with its data in a folder of the test.
@@ -169,7 +170,7 @@ func within(t testing.TB, mounts []mount.Mount, f func(root string)) {
 
 // deadline ends a test's context long before the test's own limit.
 func deadline(ctx context.Context, t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, hosttest.Patience)
 	t.Cleanup(cancel)
 	return ctx
 }

@@ -67,8 +67,8 @@ func TestAPullThatBrokeOffIsTakenUpByTheNext(t *testing.T) {
 	s := newStore(t, h, r)
 	ctx, cancel := context.WithCancel(deadline(h.ctx, t))
 	go func() {
-		eventually(t, func() bool { return len(r.Requests("GET", blob)) == 2 })
-		cancel() // the first request was cut, the second is held
+		defer cancel() // the first request was cut, the second is held
+		hosttest.Eventually(t, "the layer is asked for twice", func() bool { return len(r.Requests("GET", blob)) == 2 })
 	}()
 	_, err := s.Pull(ctx, "web", image.PullOptions{})
 	if !errors.Is(err, context.Canceled) {
@@ -143,7 +143,7 @@ func TestPullsAtTheSameTimeShareWhatTheyFetch(t *testing.T) {
 		})
 	}
 	// All five are known to wait for the layer when all have asked for their own small one.
-	eventually(t, func() bool { return len(r.Requests("GET", "/blobs/")) >= 5*2+1 })
+	hosttest.Eventually(t, "they ask", func() bool { return len(r.Requests("GET", "/blobs/")) >= 5*2+1 })
 	close(hold)
 	wg.Wait()
 	if got := r.Requests("GET", shared.String()); len(got) != 1 {
@@ -177,13 +177,13 @@ func TestAPullThatGivesUpLeavesSharedLayersToTheOthers(t *testing.T) {
 		_, err := s.Pull(first, "a", image.PullOptions{})
 		gone <- err
 	}()
-	eventually(t, func() bool { return len(r.Requests("GET", blob)) == 1 })
+	hosttest.Eventually(t, "the first asks", func() bool { return len(r.Requests("GET", blob)) == 1 })
 	done := make(chan error, 1)
 	go func() {
 		_, err := s.Pull(deadline(h.ctx, t), "b", image.PullOptions{})
 		done <- err
 	}()
-	eventually(t, func() bool { return len(r.Requests("GET", b.ID().String())) == 1 })
+	hosttest.Eventually(t, "the second asks", func() bool { return len(r.Requests("GET", b.ID().String())) == 1 })
 	cancel()
 	if err := <-gone; !errors.Is(err, context.Canceled) {
 		t.Errorf("the cancelled pull: %v", err)
@@ -210,23 +210,13 @@ func TestAllPullsTogetherKeepToTheBudgetOfConnections(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, func() bool { return len(r.Requests("GET", "/blobs/")) == budget })
+	hosttest.Eventually(t, "the budget is used up", func() bool { return len(r.Requests("GET", "/blobs/")) == budget })
 	time.Sleep(50 * time.Millisecond) // whoever doesn't keep to it would ask in this time
 	if n := len(r.Requests("GET", "/blobs/")); n != budget {
 		t.Errorf("%d requests at a time, the budget is %d", n, budget)
 	}
 	close(hold)
 	wg.Wait()
-}
-
-func eventually(t testing.TB, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	t.Error("it never came to be")
 }
 
 func TestProgressNamesEveryLayerFromItsStartToItsEnd(t *testing.T) {
@@ -358,7 +348,7 @@ func TestAFullDiskIsReportedAndGivenBack(t *testing.T) {
 			if left := h.remains("overlayfs"); len(left) > 0 {
 				t.Errorf("left is %v", left)
 			}
-			eventually(t, func() bool { // containerd empties folders after the collection
+			hosttest.Eventually(t, "there is room again", func() bool { // containerd empties folders after the collection
 				var st unix.Statfs_t
 				return unix.Statfs(dir, &st) == nil && st.Bfree*uint64(st.Bsize) > 4<<20
 			})

@@ -113,7 +113,7 @@ func TestProgramsStartedBeforeLiveOn(t *testing.T) {
 	var mu sync.Mutex
 	for range 20 {
 		all.Go(func() {
-			cmd := exec.Command("sleep", "60")
+			cmd := exec.Command("sleep", "1000")
 			cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 			if err := cmd.Start(); err != nil {
 				t.Error(err)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"berth/netplan"
+	"berth/testing/host"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -114,17 +115,6 @@ func TestBesideDockerRulesGoWhereDockerLeavesThemAlone(t *testing.T) {
 	}
 }
 
-// eventually waits for what a watcher does.
-func (w *world) eventually(what string, ok func() bool) {
-	w.t.Helper()
-	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if ok() {
-			return
-		}
-	}
-	w.t.Errorf("not within 5 s: %s", what)
-}
-
 func TestRulesThatOthersUndoAreSoonBack(t *testing.T) {
 	w := newWorld(t)
 	one, two := w.engine("e1"), w.engine("e2")
@@ -138,21 +128,19 @@ func TestRulesThatOthersUndoAreSoonBack(t *testing.T) {
 	}
 	works := func() bool {
 		for _, port := range []string{"8080", "8081"} {
-			if _, _, err := w.lan.ask("tcp", "192.0.2.10:"+port, 100*time.Millisecond); err != nil {
+			if _, _, err := w.lan.ask("tcp", "192.0.2.10:"+port, time.Second); err != nil {
 				return false
 			}
 		}
 		return true
 	}
-	if !works() {
-		t.Fatal("ports of two engines do not answer")
-	}
+	host.Eventually(t, "ports of two engines answer", works)
 	w.other("flush the ruleset")
-	w.eventually("ports answer after the whole ruleset was flushed", works)
+	host.Eventually(t, "ports answer after the whole ruleset was flushed", works)
 	w.other("start a firewall")
-	w.eventually("ports answer after a firewall was started", works)
+	host.Eventually(t, "ports answer after a firewall was started", works)
 	w.other("load the firewall's rules anew")
-	w.eventually("ports answer after the firewall has loaded its rules anew", works)
+	host.Eventually(t, "ports answer after the firewall has loaded its rules anew", works)
 	boxes[0].w.must(one.Teardown(context.Background()))
 	if got := w.rules(nftables.TableFamilyINet, "filter", "forward"); !slices.Equal(got, []string{"berth e2", "berth e2", "-"}) {
 		t.Errorf("when one engine has gone the firewall has %v", got)

@@ -300,7 +300,7 @@ func (b *box) hears(t *testing.T, protocol, address, owner string) (sender strin
 	t.Helper()
 	// How long all of it takes says nothing on a busy machine. What is lost is sent again after a second: by TCP, and whatever
 	// the protocol by who looks for a neighbour.
-	answer, first, err := b.ask(protocol, address, 20*time.Second)
+	answer, first, err := b.ask(protocol, address, host.Patience)
 	if err != nil {
 		t.Errorf("%s %s: %v", protocol, address, err)
 		return ""

@@ -13,6 +13,7 @@ import (
 
 	"berth/netplan"
 	"berth/netplan/cni"
+	"berth/testing/host"
 )
 
 // busyEnv is the folder in which the process is to be an engine that makes and removes networks without end.
@@ -86,7 +87,7 @@ func TestAnEngineKilledAtAnyInstructionLeavesNothing(t *testing.T) {
 			t.Errorf("round %d: tear down: %v", round, err)
 		}
 		w.must(e.Close())
-		w.eventually("nothing is left behind", func() bool { return len(w.traces("e1")) == 0 })
+		host.Eventually(t, "nothing is left behind", func() bool { return len(w.traces("e1")) == 0 })
 		if t.Failed() {
 			t.Fatalf("round %d: %q", round, w.traces("e1"))
 		}

@@ -287,7 +287,7 @@ func TestASteadySenderReachesTheNewContainer(t *testing.T) {
 	ask := func(c net.Conn) string {
 		buf := make([]byte, 100)
 		for range 3 { // the first may meet an error of before
-			c.SetDeadline(time.Now().Add(300 * time.Millisecond))
+			c.SetDeadline(time.Now().Add(10 * time.Second))
 			io.WriteString(c, "?")
 			if n, err := c.Read(buf); err == nil {
 				who, _, _ := strings.Cut(string(buf[:n]), " ")

@@ -13,6 +13,7 @@ import (
 	"berth/netplan"
 	"berth/netplan/cni"
 	"berth/netplan/netns"
+	"berth/testing/host"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -267,7 +268,7 @@ func TestNothingIsLeftBehind(t *testing.T) {
 		w.must(e.RemoveNetwork(ctx, "a"))
 		w.must(e.RemoveNetwork(ctx, "b"))
 		w.must(e.RemoveNetwork(ctx, "unknown"))
-		w.eventually("nothing is left behind", func() bool { return len(w.traces("e1")) == 0 })
+		host.Eventually(t, "nothing is left behind", func() bool { return len(w.traces("e1")) == 0 })
 		if t.Failed() {
 			t.Fatal(w.traces("e1"))
 		}
@@ -323,7 +324,7 @@ func TestATeardownLeavesNothingBehind(t *testing.T) {
 		e.publish(b, netplan.Port{Target: 80})
 	}
 	w.must(e.Teardown(context.Background()))
-	w.eventually("nothing is left behind", func() bool { return len(w.traces("e1")) == 0 })
+	host.Eventually(t, "nothing is left behind", func() bool { return len(w.traces("e1")) == 0 })
 	if t.Failed() {
 		t.Fatal(w.traces("e1"))
 	}

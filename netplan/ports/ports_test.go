@@ -14,7 +14,17 @@ import (
 	"time"
 
 	"berth/netplan/ports"
+	"berth/testing/host"
 )
+
+// TestMain has the tests run where nobody else takes a port that was found free.
+func TestMain(m *testing.M) {
+	code, done := host.Apart()
+	if !done {
+		code = m.Run()
+	}
+	os.Exit(code)
+}
 
 // free is a port of 127.0.0.1 that nobody has.
 func free(t *testing.T, protocol string) uint16 {
@@ -156,7 +166,7 @@ func TestForwardPassesBothWaysAndHandsTheEndOn(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(host.Patience))
 	go func() {
 		io.WriteString(c, large)
 		c.(*net.TCPConn).CloseWrite()
@@ -178,7 +188,7 @@ func TestForwardEndsAConnectionWhoseTargetIsAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(host.Patience))
 	if n, err := c.Read(make([]byte, 1)); n != 0 || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("read gives %d, %v", n, err)
 	}
@@ -195,7 +205,7 @@ func TestForwardKeepsSendersApart(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			c.SetDeadline(time.Now().Add(10 * time.Second))
+			c.SetDeadline(time.Now().Add(host.Patience))
 			buf := make([]byte, 100)
 			for j := range 5 {
 				text := fmt.Sprintf("sender %d message %d", i, j)
@@ -224,7 +234,7 @@ func TestCloseEndsOpenConnections(t *testing.T) {
 	defer c.Close()
 	io.WriteString(c, "never ended")
 	h.Close()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(host.Patience))
 	if _, err := io.ReadAll(c); errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Error("the connection is still open")
 	}

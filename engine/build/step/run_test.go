@@ -8,7 +8,6 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/moby/buildkit/executor"
 	gateway "github.com/moby/buildkit/frontend/gateway/pb"
@@ -59,13 +58,9 @@ func TestACancelledStepLeavesNothing(t *testing.T) {
 			ended <- err
 		}()
 		out.await(t, "here")
-		start := time.Now()
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("it ended with %v", err)
-		}
-		if took := time.Since(start); took > 3*time.Second {
-			t.Errorf("it took %v to end", took)
 		}
 	}
 	w.clean()

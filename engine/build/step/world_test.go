@@ -87,7 +87,7 @@ func newWorld(t testing.TB) *world {
 	host.Require(t, host.Root, host.NFTables)
 	runc, probe := programs(t)
 	w := &world{t: t, dir: t.TempDir(), root: folder(t.TempDir())}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), host.Patience)
 	t.Cleanup(cancel)
 	w.ctx = ctx
 	w.must(os.Mkdir(filepath.Join(string(w.root), "etc"), 0o755))
@@ -149,7 +149,7 @@ func (w *world) observe() host.Snapshot {
 func (w *world) clean() {
 	w.t.Helper()
 	var left []string
-	for deadline := time.Now().Add(10 * time.Second); ; {
+	for deadline := time.Now().Add(host.Patience); ; {
 		left = w.before.Changes(w.observe())
 		for _, pattern := range []string{
 			filepath.Join(w.cfg.State, "steps", "*"), filepath.Join(w.cfg.State, "runc", "*"),
@@ -219,7 +219,7 @@ var _ io.WriteCloser = (*output)(nil)
 // await returns when something was said that has text in it.
 func (o *output) await(t testing.TB, text string) {
 	t.Helper()
-	for deadline := time.After(20 * time.Second); !strings.Contains(o.String(), text); {
+	for deadline := time.After(host.Patience); !strings.Contains(o.String(), text); {
 		select {
 		case <-o.said:
 		case <-deadline:

@@ -222,7 +222,7 @@ func (w *world) delete(m *tasks.Manager, id string, want uint32) {
 // empty waits until nothing is left of tasks and shims.
 func (w *world) empty() {
 	w.t.Helper()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(host.Patience)
 	for {
 		var left []string
 		for _, pattern := range []string{w.cfg.Bundles + "/test/*", w.cfg.Bundles + "/test/.*", w.cfg.Shims + "/*", w.cfg.Sockets + "/*"} {
@@ -318,7 +318,7 @@ func TestTheEndOfTasksIsToldWhenTheirShimDies(t *testing.T) {
 		select {
 		case x := <-w.exits:
 			seen[x.ContainerID] = x.ExitStatus
-		case <-time.After(10 * time.Second):
+		case <-time.After(host.Patience):
 			t.Fatalf("told of %v only", seen)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"testing"
-	"time"
 
 	"berth/engine/spec/hostfacts"
 	"berth/testing/host"
@@ -44,7 +43,7 @@ func TestAGroupIsRemovedWithWhatIsInIt(t *testing.T) {
 		defer close(ended)
 		_ = cmd.Wait() // it is killed
 	}()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), host.Patience)
 	defer cancel()
 	for range 2 {
 		if err := hostfacts.RemoveGroup(ctx, group); err != nil {
