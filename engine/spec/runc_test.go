@@ -48,12 +48,15 @@ var programs = sync.OnceValues(func() (string, error) {
 	return dir, nil
 })
 
+// groupFolder is the cgroup that those of the containers are in: this process's own, as tests of several may run at once.
+func groupFolder() string { return fmt.Sprintf("/berth-spec-test-%d", os.Getpid()) }
+
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if dir, _ := programs(); dir != "" {
 		os.RemoveAll(dir)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/berth-spec-test", "/sys/fs/cgroup/*/berth-spec-test"} {
+	for _, pattern := range []string{"/sys/fs/cgroup" + groupFolder(), "/sys/fs/cgroup/*" + groupFolder()} {
 		groups, _ := filepath.Glob(pattern)
 		for _, g := range groups {
 			if err := os.Remove(g); err != nil {
@@ -81,7 +84,7 @@ func newContainer(t *testing.T, service types.ServiceConfig, args ...string) *co
 	if err != nil {
 		t.Fatal(err)
 	}
-	facts, err := hostfacts.Read("/berth-spec-test")
+	facts, err := hostfacts.Read(groupFolder())
 	if err != nil {
 		t.Fatal(err)
 	}
