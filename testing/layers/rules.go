@@ -51,12 +51,12 @@ var calculating = []string{"net/netip", "net/url"}
 // emptyNames say nothing of what a package owns.
 var emptyNames = []string{"util", "utils", "common", "helper", "helpers", "types", "base", "manager", "misc", "shared"}
 
-// heavy is what only the engine, the shim and tests may import.
 // inits are the files that may have a function init, for what nothing else can do.
 var inits = []string{
 	"cmd/berth-shim/main.go", // has main run on the process's first thread
 }
 
+// heavy is what only the engine, the shim and tests may import.
 const heavy = "github.com/containerd/containerd"
 
 // Check gives a sentence for each breach of the rules.
