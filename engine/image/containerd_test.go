@@ -3,6 +3,7 @@ package image_test
 import (
 	"context"
 	"io"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -40,6 +41,16 @@ import (
 
 	hosttest "berth/testing/host"
 )
+
+// TestMain has the tests run where no port is anybody else's, and no resolver of the host's says what it takes a name for that there is
+// not.
+func TestMain(m *testing.M) {
+	code, done := hosttest.Apart()
+	if !done {
+		code = m.Run()
+	}
+	os.Exit(code)
+}
 
 // host is the part of containerd that images need, in this process, with its data in a folder of the test.
 type host struct {
