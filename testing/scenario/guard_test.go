@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -26,7 +27,8 @@ func TestAKilledTestLeavesNothing(t *testing.T) {
 		f := s.Folder("victim", `services: {web: {image: probe, ports: ["8080:80"], restart: always}, other: {image: probe-volume, restart: always}}`)
 		f.Must("up", "-d")
 		fmt.Println("victim", s.Root, s.State)
-		select {}
+		_, _ = io.Copy(io.Discard, os.Stdin) // which ends if the other one doesn't get as far as to kill it
+		return
 	}
 	s.Step("a test binary like this one is killed in the middle of a scenario")
 	cmd := exec.Command("/proc/self/exe", "-test.run", "^"+t.Name()+"$")
@@ -35,6 +37,11 @@ func TestAKilledTestLeavesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
