@@ -144,6 +144,10 @@ func (d *Driver) switchOff(left []netplan.Network) error {
 		if wanted {
 			continue
 		}
+		// Just now namespaces of containers are ending.
+		if err := d.host.AwaitLinks(); err != nil {
+			return fmt.Errorf("turn off forwarding: %w", err)
+		}
 		if err := os.WriteFile(s.path, []byte("0"), 0); err != nil {
 			return fmt.Errorf("turn off forwarding: %w", err)
 		}

@@ -15,6 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// loopback is the index of the loopback link, in every network namespace.
+const loopback = 1
+
 // Spec is a bridge as it is to be on the host.
 type Spec struct {
 	Name  string
@@ -56,6 +59,17 @@ func (h *Host) Close() {
 	h.drops.Wait()
 	h.nl.Close()
 	h.batch.close()
+}
+
+// AwaitLinks returns when the kernel's lock of links has been free for a moment. Who writes a setting for which the kernel takes that lock
+// calls it before: while a network namespace ends, which takes milliseconds, such a write is tried over and over, and has a
+// processor for itself.
+func (h *Host) AwaitLinks() error {
+	r, _ := linkRequest(unix.RTM_SETLINK, 0, loopback, "") // without anything to set
+	if err := h.batch.do(r); err != nil {
+		return fmt.Errorf("wait for changes of links: %w", err)
+	}
+	return nil
 }
 
 func (h *Host) ours(l netlink.Link) bool {
