@@ -56,7 +56,7 @@ func (t *taskState) bundle() string { return filepath.Dir(t.root) }
 
 // tell logs why runc starts a process, unless it is that the container ends.
 func (t *taskState) tell(log *slog.Logger, id string, reason error) {
-	if !t.first.hasEnded() {
+	if known, ended := t.first.look(); known && !ended {
 		t.entrance.tell(log, id, reason)
 	}
 }
@@ -79,20 +79,6 @@ func (e *entrance) tell(log *slog.Logger, id string, reason error) {
 		e.told = text
 		log.Info("processes of a container are started by runc", "id", id, "reason", text)
 	}
-}
-
-func (p *firstProcess) hasEnded() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	ended := []unix.PollFd{{Fd: int32(p.fd), Events: unix.POLLIN}}
-	n, err := unix.Poll(ended, 0)
-	return p.fd == 0 || err == nil && n == 1
-}
-
-func (p *firstProcess) isFrozen() bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.frozen
 }
 
 // exec does what "runc exec" is asked for: a process that goes on by itself, its id in a file.

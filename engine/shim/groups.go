@@ -2,9 +2,14 @@ package shim
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +22,8 @@ const (
 	cgroupRoot = "/sys/fs/cgroup"
 	// leftPatience is how long the processes may take to end that a killed runc has left in a cgroup.
 	leftPatience = time.Second
+	// cgroupPatience is how long the kernel may take to see that a cgroup is empty.
+	cgroupPatience = 20 * time.Millisecond
 )
 
 // Stop clears away after a task whose shim has died, and what runc does not know of: a shim that dies while it makes a
@@ -75,4 +82,60 @@ func groupFolders(path string) []string {
 		}
 	}
 	return folders
+}
+
+// runcState is what is read of runc's own book of a container.
+type runcState struct {
+	ID          string            `json:"id"`
+	CgroupPaths map[string]string `json:"cgroup_paths"`
+	RDT         string            `json:"intel_rdt_path"`
+	Config      struct {
+		Hooks   map[string][]json.RawMessage `json:"Hooks"`
+		Cgroups *struct{ Systemd bool }      `json:"cgroups"`
+	} `json:"config"`
+}
+
+// groupsOf gives the folders of a container's cgroups, by their path, or where that isn't known by runc's book in dir.
+func groupsOf(cgroup, dir, id string) ([]string, error) {
+	if groups := groupFolders(cgroup); groups != nil {
+		return groups, nil
+	}
+	return bookedGroups(dir, id)
+}
+
+// bookedGroups reads in runc's book which cgroups a container has. One with more than cgroups to be cleared away is errOther.
+func bookedGroups(dir, id string) ([]string, error) {
+	b, err := os.ReadFile(filepath.Join(dir, "state.json"))
+	if err != nil {
+		return nil, err
+	}
+	var st runcState
+	if err := json.Unmarshal(b, &st); err != nil {
+		return nil, err
+	}
+	if st.ID != id || st.RDT != "" || st.Config.Cgroups == nil || st.Config.Cgroups.Systemd {
+		return nil, errOther
+	}
+	for _, hooks := range st.Config.Hooks {
+		if len(hooks) > 0 {
+			return nil, errOther
+		}
+	}
+	return slices.Collect(maps.Values(st.CgroupPaths)), nil
+}
+
+// removeCgroup removes a container's cgroup; one with cgroups of the container's own making in it is an error.
+func removeCgroup(path, id string) error {
+	if !strings.Contains(filepath.Base(path), id) {
+		return errOther
+	}
+	for began := time.Now(); ; time.Sleep(time.Millisecond) {
+		err := unix.Rmdir(path)
+		if err == nil || errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if !errors.Is(err, unix.EBUSY) || time.Since(began) > cgroupPatience {
+			return fmt.Errorf("remove cgroup %s: %w", path, err)
+		}
+	}
 }

@@ -3,7 +3,6 @@ package shim
 import (
 	"context"
 	"errors"
-	"sync"
 
 	taskapi "github.com/containerd/containerd/api/runtime/task/v3"
 	"github.com/containerd/errdefs"
@@ -59,50 +58,4 @@ func (s *service) Resume(ctx context.Context, r *taskapi.ResumeRequest) (*emptyp
 		t.first.freeze(false)
 	}
 	return e, err
-}
-
-// firstProcess is a container's first process. The handle names it also after its end, when its number may be another's.
-type firstProcess struct {
-	mu     sync.Mutex
-	fd     int // a pidfd; 0: there is none
-	pidns  bool
-	frozen bool
-	cgroup string // where only cgroups have to be removed after it, and a folder: their path
-}
-
-var errNotOurs = errors.New("this signal is for runc to send")
-
-// open takes a handle on the process; a kernel without such handles leaves signals to runc.
-func (p *firstProcess) open(pid uint32, ownPIDs bool, cgroup string) {
-	fd, err := unix.PidfdOpen(int(pid), 0)
-	if err != nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.fd, p.pidns, p.cgroup = fd, ownPIDs, cgroup
-}
-
-func (p *firstProcess) signal(sig unix.Signal) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.fd == 0 || sig == unix.SIGKILL && (p.frozen || !p.pidns) {
-		return errNotOurs
-	}
-	return unix.PidfdSendSignal(p.fd, sig, nil, 0)
-}
-
-func (p *firstProcess) freeze(frozen bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.frozen = frozen
-}
-
-func (p *firstProcess) close() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.fd != 0 {
-		unix.Close(p.fd)
-		p.fd = 0
-	}
 }
