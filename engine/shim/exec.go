@@ -56,7 +56,8 @@ func (t *taskState) bundle() string { return filepath.Dir(t.root) }
 
 // tell logs why runc starts a process, unless it is that the container ends.
 func (t *taskState) tell(log *slog.Logger, id string, reason error) {
-	if known, ended := t.first.look(); known && !ended {
+	// What ends has no namespaces any more before it has ended.
+	if known, ended := t.first.look(); known && !ended && !errors.Is(reason, unix.ESRCH) {
 		t.entrance.tell(log, id, reason)
 	}
 }

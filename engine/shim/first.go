@@ -24,21 +24,24 @@ type firstProcess struct {
 	mu     sync.Mutex
 	fd     int // a pidfd; 0: there is none
 	pidns  bool
-	frozen bool
+	frozen bool   // by the engine, or about to be
 	cgroup string // where only cgroups have to be removed after it, and a folder: their path
+	// freezer is the file that says whether the container is frozen, by whomever: by itself, if it may, or by somebody on the
+	// host. "" if there is none that is known.
+	freezer string
 }
 
 var errNotOurs = errors.New("this signal is for runc to send")
 
 // open takes a handle on the process; a kernel without such handles leaves signals to runc.
-func (p *firstProcess) open(pid uint32, ownPIDs bool, cgroup string) {
+func (p *firstProcess) open(pid uint32, ownPIDs bool, cgroup, freezer string) {
 	fd, err := unix.PidfdOpen(int(pid), 0)
 	if err != nil {
 		return
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.fd, p.pidns, p.cgroup = fd, ownPIDs, cgroup
+	p.fd, p.pidns, p.cgroup, p.freezer = fd, ownPIDs, cgroup, freezer
 }
 
 // dup gives a handle of the process that stays valid whatever happens to p.
@@ -90,10 +93,14 @@ func (p *firstProcess) begin(pipe string) error {
 func (p *firstProcess) signal(sig unix.Signal) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.fd == 0 || sig == unix.SIGKILL && (p.frozen || !p.pidns) {
+	if p.fd == 0 || sig == unix.SIGKILL && !p.pidns {
 		return errNotOurs
 	}
-	return unix.PidfdSendSignal(p.fd, sig, nil, 0)
+	err := unix.PidfdSendSignal(p.fd, sig, nil, 0)
+	if err == nil && sig == unix.SIGKILL {
+		thaw(p.freezer)
+	}
+	return err
 }
 
 func (p *firstProcess) freeze(frozen bool) {
@@ -102,10 +109,12 @@ func (p *firstProcess) freeze(frozen bool) {
 	p.frozen = frozen
 }
 
+// isFrozen says whether what enters the container now would not go on.
 func (p *firstProcess) isFrozen() bool {
 	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.frozen
+	frozen, freezer := p.frozen, p.freezer
+	p.mu.Unlock()
+	return frozen || saysFrozen(freezer)
 }
 
 // look says whether there is a handle of the process, and whether it has ended.
@@ -146,7 +155,7 @@ func (p *firstProcess) clear(dir, id string) error {
 // end. Who makes new ones faster than they are killed is for runc, which freezes all of them first.
 func (p *firstProcess) killAll(dir, id string) error {
 	p.mu.Lock()
-	cgroup, ours := p.cgroup, p.fd != 0 && !p.pidns && !p.frozen
+	cgroup, freezer, ours := p.cgroup, p.freezer, p.fd != 0 && !p.pidns
 	p.mu.Unlock()
 	if !ours {
 		return errOther
@@ -166,6 +175,7 @@ func (p *firstProcess) killAll(dir, id string) error {
 		for _, pid := range pids {
 			_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
 		}
+		thaw(freezer)
 	}
 }
 

@@ -1,6 +1,7 @@
 package shim
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -93,6 +94,33 @@ type runcState struct {
 		Hooks   map[string][]json.RawMessage `json:"Hooks"`
 		Cgroups *struct{ Systemd bool }      `json:"cgroups"`
 	} `json:"config"`
+}
+
+// stateFile is where a cgroup of version 1 is frozen and thawed.
+const stateFile = "freezer.state"
+
+// freezerOf gives the file that says whether a container is frozen, of its cgroups of version 1 or the path of that of version 2.
+func freezerOf(groups groupPaths, path string) string {
+	if own, ok := groups["freezer"]; ok {
+		return filepath.Join(cgroupRoot, "freezer", own, stateFile)
+	}
+	if folders := groupFolders(path); len(groups) == 0 && len(folders) == 1 {
+		return filepath.Join(folders[0], "cgroup.events")
+	}
+	return ""
+}
+
+// saysFrozen reads such a file. One that is gone is of a container that is, too.
+func saysFrozen(freezer string) bool {
+	text, err := os.ReadFile(freezer)
+	return err == nil && (bytes.HasPrefix(text, []byte("FR")) || bytes.Contains(text, []byte("frozen 1")))
+}
+
+// thaw lets processes end that were killed. With version 1 those that are frozen don't before they go on; with version 2 they do.
+func thaw(freezer string) {
+	if filepath.Base(freezer) == stateFile && saysFrozen(freezer) {
+		_ = os.WriteFile(freezer, []byte("THAWED"), 0) // it may be gone
+	}
 }
 
 // groupsOf gives the folders of a container's cgroups, by their path, or where that isn't known by runc's book in dir.

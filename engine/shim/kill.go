@@ -15,8 +15,8 @@ import (
 // while it waits for runc's end: with more than some fifteen containers that are killed at once, it has more ends of
 // processes to look at than its queue takes, and each further one costs it a second.
 //
-// What is more than a signal is left to runc: killing all processes of a container without a PID namespace of its own, and
-// killing one that is paused.
+// What is more than a signal is left to runc: killing all processes of a container without a PID namespace of its own. Who is frozen,
+// by berth or by somebody else, goes on when it is killed, as with runc: it could not end else.
 func (s *service) Kill(ctx context.Context, r *taskapi.KillRequest) (*emptypb.Empty, error) {
 	s.link.engineIsHere()
 	t := s.task(r.ID)

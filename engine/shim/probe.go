@@ -130,6 +130,7 @@ func (s *service) run(ctx context.Context, t *taskState, dir string, r *taskapi.
 		pid, err := entering.Wait()
 		if err != nil {
 			s.children.forget(started)
+			p.abandon() // who is stuck on the way in may hold it
 			return 0, err
 		}
 		s.children.known(started, pid, p.ended)
@@ -205,8 +206,11 @@ func (p *probe) release() {
 // ended is called at the process's end. What it has started may go on and hold its output; that is not waited for.
 func (p *probe) ended(status int) {
 	p.status <- status
-	_ = p.out.SetReadDeadline(time.Unix(1, 0))
+	p.abandon()
 }
+
+// abandon ends the wait for output.
+func (p *probe) abandon() { _ = p.out.SetReadDeadline(time.Unix(1, 0)) }
 
 // read takes the output, until that ends or the process does.
 func (p *probe) read() {

@@ -127,10 +127,10 @@ func (s *service) create(ctx context.Context, r *taskapi.CreateTaskRequest, t *t
 	if t.ordinary {
 		cgroup = spec.Linux.CgroupsPath
 	}
-	t.first.open(resp.Pid, spec.ownPIDs(), cgroup)
 	if t.groups, err = s.counting.begin(r.ID, resp.Pid); err != nil {
 		s.log.Error("nothing is said when memory runs out", "error", err)
 	}
+	t.first.open(resp.Pid, spec.ownPIDs(), cgroup, freezerOf(t.groups, spec.Linux.CgroupsPath))
 	if err := t.output.start(); err != nil {
 		s.log.Error("no log is kept", "error", err)
 	}

@@ -115,6 +115,47 @@ services:
 	f.Must("down", "-t", "0")
 }
 
+// A container that berth has not frozen, but somebody else, is entered by nobody, and can be ended.
+func TestAContainerThatOthersFreezeEnds(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("ice", `
+services:
+  checked: {image: probe, command: sleep, healthcheck: {test: [CMD, /probe, ok-if, /etc/passwd], interval: 10h}}
+  stopped: {image: probe, command: sleep}
+  host: {image: probe, command: sleep, pid: host}
+`)
+	f.Must("up", "-d", "--wait")
+	ids := strings.Fields(f.Must("ps", "-q").Stdout)
+	freeze(t, ids, true)
+	defer freeze(t, ids, false)
+
+	s.Step("a further process is refused, and does not wait in there for better times")
+	r := f.Berth("exec", "-T", "checked", "/probe", "say", "something")
+	if r.Code == 0 || !strings.Contains(r.Stderr, "paused") {
+		t.Errorf("exec ends with %d: %s", r.Code, r.Stderr)
+	}
+	if in := processesOf(t, id(f, "checked")); len(in) != 1 {
+		t.Errorf("in the container are processes %v", in)
+	}
+
+	s.Step("it is stopped, restarted and removed")
+	f.Must("stop", "-t", "0", "stopped", "host")
+	f.Must("up", "-d")
+	f.Must("restart", "-t", "0", "checked")
+	f.Exec("checked", "say", "something")
+
+	s.Step("so is one that berth has frozen")
+	f.Must("pause", "checked", "host")
+	f.Must("kill", "checked", "host")
+	s.Eventually("they have ended", func() error {
+		if ps := f.Must("ps", "-a", "checked", "host").Stdout; strings.Count(ps, "Exited (137)") != 2 {
+			return errString(ps)
+		}
+		return nil
+	})
+	f.Must("down", "-t", "0")
+}
+
 // A repetition of checks that its engine has left to nobody ends when the next engine begins one.
 func TestAContainerIsCheckedOnceAtATime(t *testing.T) {
 	s := scenario.New(t)
@@ -210,4 +251,21 @@ func freeze(t *testing.T, ids []string, on bool) {
 			t.Fatalf("freeze %s: %q: %v", id, found, err)
 		}
 	}
+}
+
+// processesOf gives what is in a container's cgroup.
+func processesOf(t *testing.T, id string) []string {
+	t.Helper()
+	found, err := filepath.Glob("/sys/fs/cgroup/*/*/" + id + "/cgroup.procs")
+	if err == nil && len(found) == 0 {
+		found, err = filepath.Glob("/sys/fs/cgroup/*/" + id + "/cgroup.procs")
+	}
+	if err != nil || len(found) == 0 {
+		t.Fatalf("find the cgroup of %s: %v", id, err)
+	}
+	text, err := os.ReadFile(found[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(text))
 }
