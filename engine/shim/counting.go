@@ -97,7 +97,7 @@ func (p groupPaths) load(of ...cgroup1.Subsystem) (cgroup1.Cgroup, error) {
 func (s *service) Stats(ctx context.Context, r *taskapi.StatsRequest) (*taskapi.StatsResponse, error) {
 	s.link.engineIsHere()
 	t := s.task(r.ID)
-	if s.counting.watcher == nil || t == nil {
+	if s.counting.watcher == nil || t == nil || !isClosed(t.made) {
 		return s.TTRPCTaskService.Stats(ctx, r)
 	}
 	if t.groups == nil {

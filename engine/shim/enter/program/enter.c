@@ -91,7 +91,8 @@ struct given {
 	int fd[GIVEN_MOST], sender;
 };
 
-/* receive takes a message with what comes with it, and gives its size. */
+/* receive takes a message with what comes with it, and gives its size. Of descriptors all come, or none: what is done without one
+ * that had no room would be done elsewhere, such as outside of a container's cgroup. */
 static long receive(int socket, void *to, size_t size, int flags, struct given *g)
 {
 	struct {
@@ -112,6 +113,9 @@ static long receive(int socket, void *to, size_t size, int flags, struct given *
 		g->n = (long)((rights.len - offsetof(__typeof__(rights), fd)) / sizeof(int));
 	for (i = 0; i < g->n; i++)
 		g->fd[i] = rights.fd[i];
+	if (message.flags & MSG_CTRUNC)
+		while (g->n)
+			CALL(close, g->fd[--g->n]);
 	return n;
 }
 
