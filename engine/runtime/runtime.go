@@ -85,49 +85,12 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 	if overlayutils.Supported(cfg.Root) != nil {
 		rt.Snapshotter = "native"
 	}
-	conf := &srvconfig.Config{
-		Version: 4,
-		Root:    cfg.Root,
-		State:   cfg.State,
-		TempDir: filepath.Join(cfg.Root, "tmp"),
-		Plugins: map[string]any{
-			"io.containerd.server.v1.grpc":  map[string]any{"address": cfg.Socket, "gid": cfg.SocketGID, "max_recv_message_size": 64 << 20, "max_send_message_size": 64 << 20},
-			"io.containerd.server.v1.ttrpc": map[string]any{"address": cfg.Socket + ".ttrpc"},
-			// The collector looks at least once a second if there is anything for it; by default four times.
-			"io.containerd.gc.v1.scheduler":  map[string]any{"startup_delay": "5s", "pause_threshold": 0.005},
-			"io.containerd.metadata.v1.bolt": map[string]any{},
-		},
-		// Counters of each method's calls take 1.6 MB, and nobody reads them: there is no metrics endpoint.
-		DisabledPlugins: []string{string(plugins.MetricsPlugin) + ".grpc-prometheus", string(plugins.MetricsPlugin) + ".grpc-otel"},
-		RequiredPlugins: []string{string(plugins.GRPCPlugin) + ".berth"},
-	}
+	conf := serverConfig(cfg)
 	rt.registerTasks(sockets)
 	var failed error
-	registry.Register(&plugin.Registration{
-		Type: plugins.GRPCPlugin,
-		ID:   "berth",
-		Requires: []plugin.Type{
-			plugins.EventPlugin, plugins.LeasePlugin, plugins.MetadataPlugin, plugins.MountManagerPlugin, plugins.ServicePlugin, plugins.SnapshotPlugin,
-		},
-		InitFn: func(ic *plugin.InitContext) (any, error) {
-			db, err := ic.GetSingle(plugins.MetadataPlugin)
-			if err != nil {
-				return nil, err
-			}
-			rt.books.db = db.(*metadata.DB)
-			if err := dropAbandoned(ic, rt.Snapshotter); err != nil {
-				return nil, err
-			}
-			c, err := client.New("", client.WithDefaultNamespace(Namespace), client.WithServices(services(ic, rt.books.db)...),
-				client.WithDefaultRuntime(cfg.Shim))
-			if err != nil {
-				return nil, err
-			}
-			rt.Client = c
-			svc, err := open(namespaces.WithNamespace(ctx, Namespace), rt)
-			failed = err
-			return noting{svc, &rt.grpc}, err
-		},
+	rt.registerService(func(rt *Runtime) (svc Service, err error) {
+		svc, failed = open(namespaces.WithNamespace(ctx, Namespace), rt)
+		return svc, failed
 	})
 	if err := server.CreateTopLevelDirectories(conf); err != nil {
 		return nil, fmt.Errorf("make folders of the engine: %w", err)
@@ -147,6 +110,55 @@ func Start(ctx context.Context, cfg Config, open func(context.Context, *Runtime)
 	}
 	rt.server = srv
 	return rt, nil
+}
+
+// serverConfig is what containerd's server is told.
+func serverConfig(cfg Config) *srvconfig.Config {
+	return &srvconfig.Config{
+		Version: 4,
+		Root:    cfg.Root,
+		State:   cfg.State,
+		TempDir: filepath.Join(cfg.Root, "tmp"),
+		Plugins: map[string]any{
+			"io.containerd.server.v1.grpc":  map[string]any{"address": cfg.Socket, "gid": cfg.SocketGID, "max_recv_message_size": 64 << 20, "max_send_message_size": 64 << 20},
+			"io.containerd.server.v1.ttrpc": map[string]any{"address": cfg.Socket + ".ttrpc"},
+			// The collector looks at least once a second if there is anything for it; by default four times.
+			"io.containerd.gc.v1.scheduler":  map[string]any{"startup_delay": "5s", "pause_threshold": 0.005},
+			"io.containerd.metadata.v1.bolt": map[string]any{},
+		},
+		// Counters of each method's calls take 1.6 MB, and nobody reads them: there is no metrics endpoint.
+		DisabledPlugins: []string{string(plugins.MetricsPlugin) + ".grpc-prometheus", string(plugins.MetricsPlugin) + ".grpc-otel"},
+		RequiredPlugins: []string{string(plugins.GRPCPlugin) + ".berth"},
+	}
+}
+
+// registerService registers what is served beside containerd's own services. open is called when all of those are there.
+func (r *Runtime) registerService(open func(*Runtime) (Service, error)) {
+	registry.Register(&plugin.Registration{
+		Type: plugins.GRPCPlugin,
+		ID:   "berth",
+		Requires: []plugin.Type{
+			plugins.EventPlugin, plugins.LeasePlugin, plugins.MetadataPlugin, plugins.MountManagerPlugin, plugins.ServicePlugin, plugins.SnapshotPlugin,
+		},
+		InitFn: func(ic *plugin.InitContext) (any, error) {
+			db, err := ic.GetSingle(plugins.MetadataPlugin)
+			if err != nil {
+				return nil, err
+			}
+			r.books.db = db.(*metadata.DB)
+			if err := dropAbandoned(ic, r.Snapshotter); err != nil {
+				return nil, err
+			}
+			c, err := client.New("", client.WithDefaultNamespace(Namespace), client.WithServices(services(ic, r.books.db)...),
+				client.WithDefaultRuntime(r.cfg.Shim))
+			if err != nil {
+				return nil, err
+			}
+			r.Client = c
+			svc, err := open(r)
+			return noting{svc, &r.grpc}, err
+		},
+	})
 }
 
 // registerTasks puts the engine's own runtime of tasks in the place of containerd's.
