@@ -164,7 +164,8 @@ func (m *making) identify() error {
 		r.Exposed = append(r.Exposed, container.Port{Number: port.Number, Protocol: port.Protocol})
 	}
 	if svc.StopGracePeriod != nil {
-		r.StopGrace = time.Duration(*svc.StopGracePeriod)
+		// A record without a time has the usual one. None at all is a moment: the signal is sent, and then the process is killed.
+		r.StopGrace = max(time.Duration(*svc.StopGracePeriod), time.Nanosecond)
 	}
 	if r.Hostname == "" {
 		r.Hostname = container.Short(r.ID)

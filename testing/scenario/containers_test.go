@@ -258,3 +258,27 @@ services:
 		t.Errorf("containers: %q", got)
 	}
 }
+
+func TestAContainerThatIsGivenNoTimeEndsAtOnce(t *testing.T) {
+	s := scenario.New(t)
+	f := s.Folder("grace", `
+services:
+  hasty: {image: probe, command: ignore-signals, stop_grace_period: 0s}
+  slow: {image: probe, command: ignore-signals, stop_grace_period: 5s}
+`)
+	f.Must("up", "-d")
+	stop := f.Start("stop")
+	ps := ""
+	s.Eventually("the one with some seconds has ended", func() error {
+		if ps = f.Must("ps", "-a").Stdout; !strings.Contains(ps, "Exited (137)") || strings.Contains(f.Must("ps", "slow").Stdout, "Up ") {
+			return errString(ps)
+		}
+		return nil
+	})
+	if ps = f.Must("ps", "-a", "hasty").Stdout; !strings.Contains(ps, "Exited (137)") {
+		t.Errorf("the one without any is\n%s", ps)
+	}
+	if r := stop.Wait(); r.Code != 0 {
+		t.Errorf("stop ends with %d: %s", r.Code, r.Stderr)
+	}
+}
