@@ -283,7 +283,7 @@ func (b *bundle) book() map[string]any {
 		b.t.Errorf("process %v is not %d", pid, b.pid())
 	}
 	made, err := time.Parse(time.RFC3339Nano, book["created"].(string))
-	if err != nil || time.Since(made).Abs() > time.Minute {
+	if err != nil || time.Since(made).Abs() > host.Patience {
 		b.t.Errorf("created at %v: %v", book["created"], err)
 	}
 	for _, key := range []string{"init_process_pid", "init_process_start", "created"} {

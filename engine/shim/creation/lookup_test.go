@@ -14,6 +14,7 @@ import (
 
 	"berth/engine/shim/creation"
 	"berth/engine/shim/enter"
+	"berth/testing/host"
 )
 
 // TestAPathThatIsNeverSureIsNotLookedForForEver has a first process to which the kernel says of each path that something was renamed
@@ -37,7 +38,7 @@ func TestAPathThatIsNeverSureIsNotLookedForForEver(t *testing.T) {
 	b.creator = creation.New(program(), e, newGround(t), slog.New(slog.DiscardHandler))
 	cmd, _ := b.command()
 	stop := make(chan struct{})
-	defer time.AfterFunc(20*time.Second, func() { close(stop) }).Stop()
+	defer time.AfterFunc(host.Patience, func() { close(stop) }).Stop()
 	err := b.createUntil(cmd, stop)
 	if err == nil || !strings.Contains(err.Error(), unix.EAGAIN.Error()) {
 		t.Errorf("the error is %v", err)
