@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"os"
@@ -13,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/snapshots"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"berth/engine/build"
@@ -337,4 +339,48 @@ func TestARepositoryNeedsGit(t *testing.T) {
 	if !errors.As(err, &e) || !strings.Contains(e.Error(), "without the program git") {
 		t.Errorf("ADD gave %v", err)
 	}
+}
+
+// TestABaseIsUnpackedOnce has BuildKit and the image store need the same layer, which is to be on the disk once.
+func TestABaseIsUnpackedOnce(t *testing.T) {
+	for name, pull := range map[string]bool{"for the build": false, "when it was pulled": true} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t)
+			base := b.registry + "/library/probe"
+			if pull {
+				img, err := b.images.Pull(b.ctx, base, image.PullOptions{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := b.images.EnsureUnpacked(b.ctx, img); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b.build(build.Request{Context: b.folder(map[string]string{"x": "y\n", "Dockerfile": "FROM BASE\nCOPY x /x\nRUN [\"/probe\", \"cat\", \"/x\"]\n"})})
+			if got := b.file("shop-web", "x"); got != "y\n" {
+				t.Errorf("the file holds %q", got)
+			}
+			b.collect()
+			if got := b.bottoms(); len(got) != 1 {
+				t.Errorf("the base's layer is unpacked as %q", got)
+			}
+		})
+	}
+}
+
+// bottoms names the snapshots that have no other below them, and something in them.
+func (b *bench) bottoms() (names []string) {
+	b.t.Helper()
+	store := b.client.SnapshotService("overlayfs")
+	err := store.Walk(b.ctx, func(ctx context.Context, info snapshots.Info) error {
+		u, err := store.Usage(ctx, info.Name)
+		if info.Kind == snapshots.KindCommitted && info.Parent == "" && u.Size > 1<<20 {
+			names = append(names, info.Name)
+		}
+		return err
+	})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return names
 }

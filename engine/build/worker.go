@@ -38,7 +38,7 @@ func newWorker(ctx context.Context, cfg Config, steps *step.Runner) (*base.Worke
 	if err != nil {
 		return nil, err
 	}
-	lm := leaseutil.WithNamespace(cfg.Client.LeasesService(), namespace)
+	lm := leaseutil.WithNamespace(sharedLeases{cfg.Client.LeasesService()}, namespace)
 	diffs := scopedDiff{cfg.Client.DiffService(), namespace}
 	w, err := base.NewWorker(ctx, base.WorkerOpt{
 		ID:     id,
@@ -49,7 +49,7 @@ func newWorker(ctx context.Context, cfg Config, steps *step.Runner) (*base.Worke
 		GCPolicy:        prunePolicy(cfg.Root, cfg.CacheBytes),
 		BuildkitVersion: client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
 		Executor:        steps,
-		Snapshotter:     containerdsnapshot.NewSnapshotter(cfg.Snapshotter, cfg.Client.SnapshotService(cfg.Snapshotter), namespace, nil),
+		Snapshotter:     containerdsnapshot.NewSnapshotter(cfg.Snapshotter, sharedSnapshots{cfg.Client.SnapshotService(cfg.Snapshotter)}, namespace, nil),
 		ContentStore:    containerdsnapshot.NewContentStore(cfg.Client.ContentStore(), namespace),
 		Applier:         diffs,
 		Differ:          diffs,
