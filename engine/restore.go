@@ -172,23 +172,31 @@ func (e *Engine) bringBack(name string) (err error) {
 }
 
 // Events reports what happens to containers until the caller ends it.
-func (e *Engine) Events(ctx context.Context, req *api.ProjectSelector, send func(api.Event) error) error {
+func (e *Engine) Events(ctx context.Context, req *api.EventsRequest, send func(api.Event) error) error {
 	ctx, err := e.begin(ctx)
 	if err != nil {
 		return err
 	}
-	name, err := selectorName(*req)
+	name, err := selectorName(req.ProjectSelector)
 	if err != nil {
 		return err
 	}
-	sub := e.events.Subscribe(ctx, event.Filter{Project: name, Services: req.Services})
+	sub := e.events.Subscribe(ctx, event.Filter{Project: name, Services: req.Services, Since: req.Since})
 	if err := send(api.Event{Kind: api.KindReady}); err != nil {
 		return err
 	}
-	// The subscription ends with the caller's context alone.
+	wait := ctx
+	if !req.Until.IsZero() {
+		limited, cancel := context.WithDeadline(ctx, req.Until)
+		defer cancel()
+		wait = limited
+	}
+	// The subscription ends with the caller's context alone. What is remembered comes also if the time is over.
 	for ctx.Err() == nil {
-		ev, err := sub.Next(ctx)
+		ev, err := sub.Next(wait)
 		switch {
+		case wait.Err() != nil && err != nil || !req.Until.IsZero() && ev.Time.After(req.Until):
+			return nil
 		case err == nil:
 			err = send(api.Event{Kind: api.KindContainer, Time: ev.Time, Container: &ev.ContainerEvent})
 		case event.Lost(err):

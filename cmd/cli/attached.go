@@ -109,7 +109,7 @@ func (s *session) subscribe(ctx context.Context) error {
 			default: // one is waiting already
 			}
 		}
-		err := s.engine.Events(ctx, &api.ProjectSelector{Name: s.o.target.name}, stands, func(e api.Event) error {
+		err := s.engine.Events(ctx, &api.EventsRequest{ProjectSelector: api.ProjectSelector{Name: s.o.target.name}}, stands, func(e api.Event) error {
 			if e.Container == nil {
 				return nil
 			}

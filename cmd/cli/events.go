@@ -18,6 +18,8 @@ type eventsOptions struct {
 	target   *target
 	services []string
 	json     bool
+	since    string
+	until    string
 }
 
 func newEventsCommand(a *app) *cobra.Command {
@@ -31,12 +33,23 @@ func newEventsCommand(a *app) *cobra.Command {
 		}),
 		ValidArgsFunction: a.completeServices,
 	}
-	cmd.Flags().BoolVar(&o.json, "json", false, "an object a line")
+	f := cmd.Flags()
+	f.BoolVar(&o.json, "json", false, "an object a line")
+	f.StringVar(&o.since, "since", "", "from this time on, as far as the engine remembers: 2026-01-02T13:23:37Z, or how long ago: 42m")
+	f.StringVar(&o.until, "until", "", "up to this time: 2026-01-02T13:23:37Z, or how long ago: 42m")
 	return cmd
 }
 
 func runEvents(ctx context.Context, o eventsOptions, e Engine, u *ui.UI) error {
-	q := o.target.byName(o.services)
+	now := time.Now()
+	q := api.EventsRequest{ProjectSelector: o.target.byName(o.services)}
+	var err error
+	if q.Since, err = parseTime("--since", o.since, now); err != nil {
+		return err
+	}
+	if q.Until, err = parseTime("--until", o.until, now); err != nil {
+		return err
+	}
 	return e.Events(ctx, &q, func() {}, func(ev api.Event) error {
 		c := ev.Container
 		if c == nil || len(o.services) > 0 && !slices.Contains(o.services, c.Service) {

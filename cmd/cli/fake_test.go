@@ -184,7 +184,7 @@ func (f *fakeEngine) Logs(ctx context.Context, q *api.LogsRequest, send func(api
 	return f.logs(ctx, q, send)
 }
 
-func (f *fakeEngine) Events(ctx context.Context, q *api.ProjectSelector, ready func(), send func(api.Event) error) error {
+func (f *fakeEngine) Events(ctx context.Context, q *api.EventsRequest, ready func(), send func(api.Event) error) error {
 	f.note(q)
 	ready()
 	for {

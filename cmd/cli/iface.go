@@ -20,7 +20,7 @@ type Engine interface {
 	Volumes(context.Context, *api.ProjectSelector) (*api.VolumesResponse, error)
 	Top(context.Context, *api.ProjectSelector) (*api.TopResponse, error)
 	Logs(context.Context, *api.LogsRequest, func(api.LogBatch) error) error
-	Events(ctx context.Context, q *api.ProjectSelector, ready func(), f func(api.Event) error) error
+	Events(ctx context.Context, q *api.EventsRequest, ready func(), f func(api.Event) error) error
 	Wait(context.Context, *api.WaitRequest, func(api.WaitResult)) error
 	Exec(context.Context, *api.ExecStart) (Stream, error)
 	Run(context.Context, *api.RunStart) (Stream, error)

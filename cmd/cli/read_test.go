@@ -478,4 +478,12 @@ func TestEventsArePrintedAsTheyCome(t *testing.T) {
 	s := newShell(t, currentFile)
 	s.engine.events = events
 	expect(t, s.run("events", "web"), 0, "2026-11-22 12:00:00.123456 container start 6c1b (image=nginx, name=shop-web-1, tier=front)\n", "")
+
+	s.run("events", "--since", "2026-11-22T12:00:00Z", "--until", "1700000000")
+	if q := request[api.EventsRequest](t, s.engine); !q.Since.Equal(time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)) || q.Until.Unix() != 1700000000 {
+		t.Errorf("the engine was asked %+v", q)
+	}
+	if r := s.run("events", "--since", "noon"); r.code == 0 || !strings.Contains(r.err.String(), `--since: "noon" is neither a time nor a span of time`) {
+		t.Errorf("%d %q", r.code, r.err)
+	}
 }

@@ -40,12 +40,16 @@ func (r resuming) Logs(ctx context.Context, q *api.LogsRequest, f func(api.LogBa
 }
 
 // Events calls ready each time the subscription stands; what happened in between is for the caller to find out.
-func (r resuming) Events(ctx context.Context, q *api.ProjectSelector, ready func(), f func(api.Event) error) error {
+// The engine that was lost has taken with it what it remembered.
+func (r resuming) Events(ctx context.Context, q *api.EventsRequest, ready func(), f func(api.Event) error) error {
 	for {
 		err := r.Engine.Events(ctx, q, ready, f)
 		if !lost(ctx, err) || r.back(ctx) != nil {
 			return err
 		}
+		rest := *q
+		rest.Since = time.Time{} // what is remembered after all has come already
+		q = &rest
 	}
 }
 

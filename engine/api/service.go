@@ -35,7 +35,7 @@ type Server interface {
 	Top(context.Context, *ProjectSelector) (*TopResponse, error)
 	Logs(context.Context, *LogsRequest, func(*LogBatch) error) error
 	// Events sends an Event of kind "ready" when the subscription stands.
-	Events(context.Context, *ProjectSelector, func(Event) error) error
+	Events(context.Context, *EventsRequest, func(Event) error) error
 	Wait(context.Context, *WaitRequest, func(WaitResult) error) error
 	Exec(Stream) error
 	Run(Stream) error

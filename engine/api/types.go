@@ -276,6 +276,13 @@ type LogsRequest struct {
 	Attach bool
 }
 
+// EventsRequest: Since also asks for what has happened since then, as far as the engine remembers. Until ends the stream, in the
+// past as in the future; zero: it doesn't end.
+type EventsRequest struct {
+	ProjectSelector
+	Since, Until time.Time
+}
+
 // LogBatch is a run of log lines of one container. Data holds entries one after the other, as
 // AppendLog writes them.
 type LogBatch struct {

@@ -110,8 +110,8 @@ func (c *Client) Logs(ctx context.Context, q *api.LogsRequest, f func(api.LogBat
 	return receiveInto(ctx, c, "Logs", q, func() *api.LogBatch { return &b }, func(b *api.LogBatch) error { return f(*b) })
 }
 
-// Events hands over what happens to containers until ctx ends; ready is called once nothing can be missed any more.
-func (c *Client) Events(ctx context.Context, q *api.ProjectSelector, ready func(), f func(api.Event) error) error {
+// Events hands over what happens to containers until ctx ends or the time that was asked for comes; ready is called once nothing can be missed any more.
+func (c *Client) Events(ctx context.Context, q *api.EventsRequest, ready func(), f func(api.Event) error) error {
 	return receive(ctx, c, "Events", q, func(e *api.Event) error {
 		if e.Kind == api.KindReady {
 			if ready != nil {

@@ -53,6 +53,8 @@ type Filter struct {
 	Project  string
 	Services []string
 	IDs      []string
+	// Since chooses what was published since then, too, as far as the bus remembers; zero: nothing of that.
+	Since time.Time
 	// Match is asked last, under the bus's lock: it must be quick and must not use the bus.
 	Match func(Event) bool
 }
@@ -85,10 +87,15 @@ func (e *LostError) Error() string {
 // QueueLimit is how many events wait for a slow subscriber, at most.
 const QueueLimit = 16384
 
+// Remembered is how many events can be asked for after they were published.
+const Remembered = 256
+
 // Bus hands events from publishers to subscribers. The zero Bus is ready for use.
 type Bus struct {
 	mu     sync.Mutex
 	subs   map[*Subscription]struct{}
+	past   []Event // up to Remembered; the oldest is at next once it is full
+	next   int
 	closed bool
 }
 
@@ -99,6 +106,7 @@ func (b *Bus) Publish(ev Event) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.remember(ev)
 	for s := range b.subs {
 		if s.filter.accepts(ev) {
 			s.put(ev)
@@ -106,7 +114,17 @@ func (b *Bus) Publish(ev Event) {
 	}
 }
 
-// Subscribe begins a subscription, which ends with ctx or Close. It gets what is published from now on.
+func (b *Bus) remember(ev Event) {
+	if len(b.past) < Remembered {
+		b.past = append(b.past, ev)
+		return
+	}
+	b.past[b.next] = ev
+	b.next = (b.next + 1) % Remembered
+}
+
+// Subscribe begins a subscription, which ends with ctx or Close. It gets what is published from now on, and what is remembered
+// if the filter asks for that.
 func (b *Bus) Subscribe(ctx context.Context, f Filter) *Subscription {
 	s := &Subscription{bus: b, filter: f, wake: make(chan struct{}, 1)}
 	b.mu.Lock()
@@ -119,6 +137,13 @@ func (b *Bus) Subscribe(ctx context.Context, f Filter) *Subscription {
 		b.subs = map[*Subscription]struct{}{}
 	}
 	b.subs[s] = struct{}{}
+	if !f.Since.IsZero() {
+		for i := range b.past {
+			if ev := b.past[(b.next+i)%len(b.past)]; !ev.Time.Before(f.Since) && f.accepts(ev) {
+				s.put(ev)
+			}
+		}
+	}
 	s.detach = context.AfterFunc(ctx, s.Close)
 	return s
 }

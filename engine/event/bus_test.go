@@ -69,6 +69,39 @@ func TestASubscriberGetsWhatItsFilterAcceptsInOrder(t *testing.T) {
 	}
 }
 
+func TestWhatWasPublishedIsRememberedForAWhile(t *testing.T) {
+	var b event.Bus
+	start := time.Unix(1700000000, 0)
+	const published = event.Remembered + 50
+	for i := range published {
+		ev := of("shop", "web", fmt.Sprint(i), event.Start)
+		if i%2 == 1 {
+			ev.Project = "blog"
+		}
+		ev.Time = start.Add(time.Duration(i) * time.Second)
+		b.Publish(ev)
+	}
+	ask := func(f event.Filter) []string {
+		s := b.Subscribe(context.Background(), f)
+		b.Publish(of("shop", "web", "now", event.Die))
+		s.Close()
+		return drain(t, s)
+	}
+	if got := ask(event.Filter{}); !slices.Equal(got, []string{"now"}) {
+		t.Errorf("unasked comes %v", got)
+	}
+	from := start.Add((published - 3) * time.Second)
+	if got := ask(event.Filter{Since: from}); !slices.Equal(got, []string{"303", "304", "305", "now", "now"}) {
+		t.Errorf("since the third last come %v", got)
+	}
+	if got := ask(event.Filter{Since: from, Project: "shop"}); !slices.Equal(got, []string{"304", "now", "now", "now"}) {
+		t.Errorf("of one project come %v", got)
+	}
+	if got := ask(event.Filter{Since: start}); len(got) != event.Remembered+1 || got[0] != fmt.Sprint(published+3-event.Remembered) {
+		t.Errorf("since the beginning come %d, from %s on", len(got), got[0])
+	}
+}
+
 func TestNextWaitsForAnEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var b event.Bus

@@ -169,7 +169,7 @@ func watch(t *testing.T, s *scenario.Scenario, project string) *watched {
 	failed := make(chan error, 1)
 	c := s.Client()
 	go func() {
-		failed <- c.Events(t.Context(), &api.ProjectSelector{Name: project}, func() { close(ready) }, func(e api.Event) error {
+		failed <- c.Events(t.Context(), &api.EventsRequest{ProjectSelector: api.ProjectSelector{Name: project}}, func() { close(ready) }, func(e api.Event) error {
 			if e.Container != nil {
 				w.mu.Lock()
 				w.events = append(w.events, e.Container.Action+" "+e.Container.Service)
