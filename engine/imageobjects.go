@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 
+	"golang.org/x/sync/errgroup"
+
 	"berth/engine/api"
 	"berth/engine/image"
 )
@@ -39,6 +41,26 @@ func (e *Engine) ImageHistory(ctx context.Context, req *api.ImageRequest) (*api.
 		})
 	}
 	return resp, nil
+}
+
+// ImageDigests asks registries what names stand for.
+func (e *Engine) ImageDigests(ctx context.Context, req *api.ImageDigestsRequest) (*api.ImageDigestsResponse, error) {
+	ctx, err := e.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	resp := &api.ImageDigestsResponse{Pinned: make([]string, len(req.Refs))}
+	group, ctx := errgroup.WithContext(ctx)
+	if req.Parallel > 0 {
+		group.SetLimit(req.Parallel)
+	}
+	for i, ref := range req.Refs {
+		group.Go(func() (err error) {
+			resp.Pinned[i], err = e.images.Pinned(ctx, ref, credentialsOf(req.Host))
+			return err
+		})
+	}
+	return resp, group.Wait()
 }
 
 // ImagePrune removes images; one that a container or a project needs stays, whether it runs or not.

@@ -4,11 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
+	"github.com/compose-spec/compose-go/v2/types"
 	"github.com/spf13/cobra"
 
 	"berth/cmd/ui"
+	"berth/engine/api"
 	"berth/project"
 )
 
@@ -31,6 +34,8 @@ type configOptions struct {
 	noPathResolution bool
 	noConsistency    bool
 	noEnvResolution  bool
+	resolveDigests   bool
+	lockDigests      bool
 }
 
 func newConfigCommand(a *app) *cobra.Command {
@@ -49,7 +54,11 @@ func newConfigCommand(a *app) *cobra.Command {
 			if o.output != "" {
 				o.output = a.absolute(o.output)
 			}
+			o.resolveDigests = o.resolveDigests || o.lockDigests
 			if o.raw() {
+				if o.resolveDigests {
+					return &ui.Problem{Text: "digests can't be resolved for images whose names are not: --no-interpolate, --variables", Way: "leave these out"}
+				}
 				return runRawConfig(ctx, o, a.fileOptions(o.load), a.ui)
 			}
 			p, err := a.load(ctx, o.load)
@@ -57,6 +66,11 @@ func newConfigCommand(a *app) *cobra.Command {
 				return err
 			}
 			a.notices(p)
+			if o.resolveDigests && !o.lists() {
+				if p, err = a.pinned(ctx, o, p); err != nil {
+					return err
+				}
+			}
 			return runConfig(o, p, a.ui)
 		},
 		ValidArgsFunction: a.completeServices,
@@ -78,6 +92,8 @@ func newConfigCommand(a *app) *cobra.Command {
 	f.BoolVar(&o.noNormalize, "no-normalize", false, "leave out what follows from the rest")
 	f.BoolVar(&o.noPathResolution, "no-path-resolution", false, "leave paths as they are")
 	f.BoolVar(&o.noConsistency, "no-consistency", false, "don't check what fits together")
+	f.BoolVar(&o.resolveDigests, "resolve-image-digests", false, "names of images with the digests that registries have for them now")
+	f.BoolVar(&o.lockDigests, "lock-image-digests", false, "just these names, as a file to put over the others with -f")
 	f.BoolVar(&o.noEnvResolution, "no-env-resolution", false, "don't read env_file")
 	return cmd
 }
@@ -116,13 +132,67 @@ func runRawConfig(ctx context.Context, o configOptions, files project.Options, u
 	return o.write(text, u)
 }
 
-func runConfig(o configOptions, p *project.Project, u *ui.UI) error {
-	if len(o.services) > 0 {
-		chosen, err := p.WithSelectedServices(o.services)
-		if err != nil {
-			return err
+// pinned gives the services that were chosen with the digests of their images.
+func (a *app) pinned(ctx context.Context, o configOptions, p *project.Project) (*project.Project, error) {
+	if err := o.choose(p); err != nil {
+		return nil, err
+	}
+	e, err := a.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer e.Close()
+	q := api.ImageDigestsRequest{Parallel: a.limit(), Host: a.clientHost()}
+	for _, name := range p.ServiceNames() {
+		if ref := p.Services[name].Image; ref != "" && !slices.Contains(q.Refs, ref) {
+			q.Refs = append(q.Refs, ref)
 		}
-		p.Project = chosen
+	}
+	r, err := e.ImageDigests(ctx, &q)
+	if err != nil {
+		return nil, err
+	}
+	services := types.Services{}
+	for _, name := range p.ServiceNames() {
+		svc := p.Services[name]
+		i := slices.Index(q.Refs, svc.Image)
+		if i < 0 && o.lockDigests {
+			continue // it is built here
+		}
+		if i >= 0 {
+			svc.Image = r.Pinned[i]
+		}
+		if o.lockDigests {
+			svc = types.ServiceConfig{ContainerSpec: types.ContainerSpec{Image: svc.Image}}
+		}
+		services[name] = svc
+	}
+	out := *p
+	if o.lockDigests {
+		out.Project = &types.Project{Services: services}
+	} else {
+		model := *p.Project
+		model.Services, out.Project = services, &model
+	}
+	return &out, nil
+}
+
+// choose leaves the services that were named, with what they depend on.
+func (o *configOptions) choose(p *project.Project) error {
+	if len(o.services) == 0 {
+		return nil
+	}
+	chosen, err := p.WithSelectedServices(o.services)
+	if err != nil {
+		return err
+	}
+	p.Project = chosen
+	return nil
+}
+
+func runConfig(o configOptions, p *project.Project, u *ui.UI) error {
+	if err := o.choose(p); err != nil {
+		return err
 	}
 	switch {
 	case o.quiet:

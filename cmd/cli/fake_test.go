@@ -287,6 +287,15 @@ func (f *fakeEngine) ImageInspect(_ context.Context, q *api.ImageRequest) (*api.
 	return &api.ImageInspectResponse{Image: []byte(`{"Id":"sha256:12","RepoTags":["` + q.Ref + `:latest"],"Size":123456789,"Config":{"Cmd":["a","<b>"]}}`)}, f.err
 }
 
+func (f *fakeEngine) ImageDigests(_ context.Context, q *api.ImageDigestsRequest) (*api.ImageDigestsResponse, error) {
+	f.note(q)
+	r := &api.ImageDigestsResponse{}
+	for _, ref := range q.Refs {
+		r.Pinned = append(r.Pinned, ref+"@sha256:12")
+	}
+	return r, f.err
+}
+
 func (f *fakeEngine) ImageHistory(_ context.Context, q *api.ImageRequest) (*api.ImageHistoryResponse, error) {
 	f.note(q)
 	return &api.ImageHistoryResponse{Steps: f.history}, f.err

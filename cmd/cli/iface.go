@@ -36,6 +36,7 @@ type Engine interface {
 	BuildPrune(context.Context, *api.BuildPruneRequest) (*api.BuildPruneResponse, error)
 	Login(context.Context, *api.LoginRequest) (*api.LoginResponse, error)
 	ImageInspect(context.Context, *api.ImageRequest) (*api.ImageInspectResponse, error)
+	ImageDigests(context.Context, *api.ImageDigestsRequest) (*api.ImageDigestsResponse, error)
 	ImageHistory(context.Context, *api.ImageRequest) (*api.ImageHistoryResponse, error)
 	ImagePrune(context.Context, *api.ImagePruneRequest) (*api.ImagePruneResponse, error)
 	VolumePrune(context.Context) (*api.VolumePruneResponse, error)

@@ -372,6 +372,31 @@ func TestVersionNeedsNoEngine(t *testing.T) {
 	}
 }
 
+func TestConfigPinsImages(t *testing.T) {
+	s := newShell(t, currentFile)
+	s.write("compose.yaml", `services:
+  web: {image: "nginx:1", environment: {A: b}}
+  other: {image: "nginx:1", depends_on: [web]}
+  own: {build: .}
+`)
+	r := s.run("config", "--resolve-image-digests")
+	if r.code != 0 || strings.Count(r.out.String(), "    image: nginx:1@sha256:12\n") != 2 || !strings.Contains(r.out.String(), "A: b") || !strings.Contains(r.out.String(), "build:") {
+		t.Errorf("%d %s %s", r.code, r.out, r.err)
+	}
+	if q := request[api.ImageDigestsRequest](t, s.engine); !slices.Equal(q.Refs, []string{"nginx:1"}) {
+		t.Errorf("asked for is %v", q.Refs)
+	}
+	expect(t, s.run("config", "--lock-image-digests"), 0, "services:\n  other:\n    image: nginx:1@sha256:12\n  web:\n    image: nginx:1@sha256:12\n", "")
+	expect(t, s.run("config", "--lock-image-digests", "web"), 0, "services:\n  web:\n    image: nginx:1@sha256:12\n", "")
+	s.run("config", "--resolve-image-digests", "own")
+	if q := request[api.ImageDigestsRequest](t, s.engine); len(q.Refs) != 0 {
+		t.Errorf("for what is built is asked %v", q.Refs)
+	}
+	if r := s.run("config", "--lock-image-digests", "--no-interpolate"); r.code == 0 || !strings.Contains(r.err.String(), "--no-interpolate") {
+		t.Errorf("%d %s", r.code, r.err)
+	}
+}
+
 func TestConfigNeedsNoEngine(t *testing.T) {
 	s := newShell(t, currentFile)
 	s.down = true

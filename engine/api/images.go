@@ -36,6 +36,16 @@ type ImageRequest struct{ Ref, Platform string }
 // ImageInspectResponse has the image as docker image inspect shows it.
 type ImageInspectResponse struct{ Image json.RawMessage }
 
+// ImageDigestsRequest asks what names stand for in their registries.
+type ImageDigestsRequest struct {
+	Refs     []string
+	Parallel int // 0 is no limit
+	Host     ClientHost
+}
+
+// ImageDigestsResponse has the names, in the order of the request, with the digests.
+type ImageDigestsResponse struct{ Pinned []string }
+
 // ImageHistoryResponse has the steps of an image's making, the last one first.
 type ImageHistoryResponse struct{ Steps []ImageStep }
 type ImageStep struct {

@@ -54,6 +54,7 @@ type Server interface {
 	Login(context.Context, *LoginRequest) (*LoginResponse, error)
 	ImageInspect(context.Context, *ImageRequest) (*ImageInspectResponse, error)
 	ImageHistory(context.Context, *ImageRequest) (*ImageHistoryResponse, error)
+	ImageDigests(context.Context, *ImageDigestsRequest) (*ImageDigestsResponse, error)
 	ImagePrune(context.Context, *ImagePruneRequest) (*ImagePruneResponse, error)
 	// VolumePrune removes anonymous volumes that no container has.
 	VolumePrune(context.Context, *Empty) (*VolumePruneResponse, error)
@@ -87,6 +88,7 @@ func description(wrap func(error) *Error) *grpc.ServiceDesc {
 		unary("Login", wrap, Server.Login),
 		unary("ImageInspect", wrap, Server.ImageInspect),
 		unary("ImageHistory", wrap, Server.ImageHistory),
+		unary("ImageDigests", wrap, Server.ImageDigests),
 		unary("ImagePrune", wrap, Server.ImagePrune),
 		unary("VolumePrune", wrap, Server.VolumePrune),
 		unary("BuildPrune", wrap, Server.BuildPrune),

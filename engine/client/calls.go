@@ -288,6 +288,11 @@ func (c *Client) ImageInspect(ctx context.Context, q *api.ImageRequest) (*api.Im
 	return call[api.ImageRequest, api.ImageInspectResponse](ctx, c, "ImageInspect", q)
 }
 
+// ImageDigests asks registries what names stand for.
+func (c *Client) ImageDigests(ctx context.Context, q *api.ImageDigestsRequest) (*api.ImageDigestsResponse, error) {
+	return call[api.ImageDigestsRequest, api.ImageDigestsResponse](ctx, c, "ImageDigests", q)
+}
+
 // ImageHistory lists how an image was made.
 func (c *Client) ImageHistory(ctx context.Context, q *api.ImageRequest) (*api.ImageHistoryResponse, error) {
 	return call[api.ImageRequest, api.ImageHistoryResponse](ctx, c, "ImageHistory", q)

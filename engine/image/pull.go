@@ -125,6 +125,22 @@ func (s *Store) Fresh(ctx context.Context, ref string, o PullOptions) (bool, err
 	return true, err
 }
 
+// Pinned gives a name with the digest that it stands for in its registry now, which is asked with one request. A name that has a
+// digest stands for that.
+func (s *Store) Pinned(ctx context.Context, ref string, c credentials.Config) (string, error) {
+	r, err := ParseRef(ref)
+	if err != nil || r.Digest != "" {
+		return r.String(), err
+	}
+	from := s.source(ctx, c)
+	defer from.close()
+	target, err := from.resolve(s.within(ctx), r.String())
+	if err != nil {
+		return "", registryError(opCheck, r, ref, s.cfg.HostsDir, err)
+	}
+	return r.String() + "@" + target.Digest.String(), nil
+}
+
 func (s *Store) pullError(r Reference, name string, err error) error {
 	return registryError(opPull, r, name, s.cfg.HostsDir, platformError(opPull, name, err))
 }

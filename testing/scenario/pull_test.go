@@ -112,6 +112,38 @@ func TestWhatIsUpToDateCostsOneRequest(t *testing.T) {
 	f.Must("down", "-t", "1")
 }
 
+func TestImagesAreLockedToTheirDigests(t *testing.T) {
+	s := scenario.New(t)
+	r := s.Registry()
+	older := s.Image("web:1").Add(registry.Gzip, map[string]registry.File{"version": registry.Text("older")})
+	r.Push(t, older)
+	name := r.Addr + "/library/web:1"
+	f := s.Folder("locked", `services: {web: {image: "`+name+`", command: sleep}, again: {image: "`+name+`", command: sleep}}`)
+
+	s.Step("each name is asked for once, nothing is fetched, and what is said can be put over the file")
+	r.ForgetRequests()
+	lock := f.Must("config", "--lock-image-digests").Stdout
+	if asked := r.Requests("", ""); len(asked) != 1 || asked[0].Method != "HEAD" {
+		t.Errorf("requests: %+v", asked)
+	}
+	f.Write("lock.yaml", lock)
+	if got := f.Must("config", "--resolve-image-digests").Stdout; strings.Count(got, "image: "+name+"@sha256:") != 2 || !strings.Contains(got, "command:") {
+		t.Errorf("with digests: %s", got)
+	}
+
+	s.Step("the name stands for something else meanwhile")
+	r.Push(t, s.Image("web:1").Add(registry.Gzip, map[string]registry.File{"version": registry.Text("newer")}))
+	f.Must("-f", "compose.yaml", "-f", "lock.yaml", "up", "-d")
+	for _, service := range []string{"web", "again"} {
+		if got := f.Exec(service, "cat", "/version"); got != "older" {
+			t.Errorf("%s has the %s image", service, got)
+		}
+	}
+	f.Must("down", "-t", "0")
+	f.Write("compose.yaml", `services: {web: {image: "`+r.Addr+`/library/none:1"}}`)
+	f.Refused([]string{"config", "--resolve-image-digests"}, "none:1")
+}
+
 func TestTwoPullsFetchWhatTheyShareOnce(t *testing.T) {
 	s := scenario.New(t)
 	r := s.Registry()
