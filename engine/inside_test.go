@@ -253,6 +253,16 @@ func TestServiceOfAOneoff(t *testing.T) {
 	if got, err := oneoffService(svc, &api.RunStart{SetEntrypoint: true, ServicePorts: true}); err != nil || len(got.Entrypoint) != 0 || len(got.Command) != 0 || len(got.Ports) != 1 {
 		t.Errorf("an empty entrypoint takes the command with it: %v, %v, %v, %v", got.Entrypoint, got.Command, got.Ports, err)
 	}
+	limits := &types.Resource{MemoryBytes: 64 << 20}
+	svc.Deploy = &types.DeployConfig{Resources: types.Resources{Limits: limits}, RestartPolicy: &types.RestartPolicy{Condition: "any"}}
+	svc.CapAdd, svc.CapDrop = []string{"SYS_TIME", "NET_ADMIN"}, []string{"NET_RAW", "CHOWN"}
+	got, err = oneoffService(svc, &api.RunStart{CapAdd: []string{"CAP_CHOWN"}, CapDrop: []string{"net_admin"}})
+	if err != nil || got.Deploy == nil || got.Deploy.Resources.Limits != limits || got.Deploy.RestartPolicy != nil || svc.Deploy.RestartPolicy == nil {
+		t.Errorf("its limits stay, its restart policy goes: %+v, %v", got.Deploy, err)
+	}
+	if !slices.Equal(got.CapAdd, []string{"SYS_TIME", "CAP_CHOWN"}) || !slices.Equal(got.CapDrop, []string{"NET_RAW", "net_admin"}) {
+		t.Errorf("the flag wins over the file: added %v, dropped %v", got.CapAdd, got.CapDrop)
+	}
 	if _, err := oneoffService(svc, &api.RunStart{Publish: []string{"nonsense:x"}}); !errdefs.IsInvalidArgument(err) {
 		t.Errorf("a port that is none: %v", err)
 	}

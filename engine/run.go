@@ -149,7 +149,12 @@ func (v *verb) await(ctx context.Context, deps []graph.Edge) error {
 
 // oneoffService changes a service as the user asked for this one container.
 func oneoffService(svc types.ServiceConfig, req *api.RunStart) (types.ServiceConfig, error) {
-	svc.Restart, svc.ContainerName, svc.Deploy = "", "", nil
+	svc.Restart, svc.ContainerName = "", ""
+	if svc.Deploy != nil {
+		deploy := *svc.Deploy
+		deploy.RestartPolicy, deploy.Replicas = nil, nil
+		svc.Deploy = &deploy
+	}
 	if len(req.Command) > 0 {
 		svc.Command = req.Command
 	}
@@ -172,7 +177,8 @@ func oneoffService(svc types.ServiceConfig, req *api.RunStart) (types.ServiceCon
 	svc.User = cmp.Or(req.User, svc.User)
 	svc.WorkingDir = cmp.Or(req.WorkingDir, svc.WorkingDir)
 	svc.Tty, svc.StdinOpen = req.TTY, req.Stdin
-	svc.CapAdd, svc.CapDrop = slices.Concat(svc.CapAdd, req.CapAdd), slices.Concat(svc.CapDrop, req.CapDrop)
+	// What is asked for here wins over what the file says of the same capability.
+	svc.CapAdd, svc.CapDrop = slices.Concat(without(svc.CapAdd, req.CapDrop), req.CapAdd), slices.Concat(without(svc.CapDrop, req.CapAdd), req.CapDrop)
 	if !req.ServicePorts {
 		svc.Ports = nil
 	}
@@ -193,6 +199,14 @@ func oneoffService(svc types.ServiceConfig, req *api.RunStart) (types.ServiceCon
 		svc.Volumes = append(svc.Volumes, vol)
 	}
 	return svc, nil
+}
+
+// without leaves out of a list of capabilities those of another. CAP_ may stand in front of either's.
+func without(list, others []string) []string {
+	bare := func(name string) string { return strings.TrimPrefix(strings.ToUpper(name), "CAP_") }
+	return slices.DeleteFunc(slices.Clone(list), func(name string) bool {
+		return slices.ContainsFunc(others, func(other string) bool { return bare(other) == bare(name) })
+	})
 }
 
 // attach joins the caller to a container's streams until it ends; output says from where on.

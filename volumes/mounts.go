@@ -26,17 +26,14 @@ type Inputs struct {
 	NewName func() string
 }
 
-// Mounts lists the mounts of the container in slot s, parents before children.
+// Mounts lists the mounts of a container of svc, parents before children. svc is the project's service of its name,
+// or what a one-off container makes of it.
 //
 // Of two that want the same target, the one that stands closer to the service wins, as docker has
 // it: volumes over secrets over configs over volumes_from over the image's VOLUMEs. Two volumes,
 // or a volume and a tmpfs, at one target are an error.
-func Mounts(p *project.Project, s project.Slot, in Inputs) ([]Mount, error) {
-	svc, ok := p.Services[s.Service]
-	if !ok {
-		return nil, fmt.Errorf("mounts of %s: no service %q", s, s.Service)
-	}
-	set := &set{service: s.Service, byTarget: map[string]Mount{}}
+func Mounts(p *project.Project, svc types.ServiceConfig, in Inputs) ([]Mount, error) {
+	set := &set{service: svc.Name, byTarget: map[string]Mount{}}
 	for _, v := range svc.Volumes {
 		m, err := fromVolume(p, svc, v, in)
 		if err != nil {

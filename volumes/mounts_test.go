@@ -153,7 +153,7 @@ func TestMounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := load(t, "services:\n  web:\n    image: x\n    "+c.service+"\n"+c.top+"\n")
-			got, err := volumes.Mounts(p, project.Slot{Service: "web", Number: 1}, c.in)
+			got, err := volumes.Mounts(p, p.Services["web"], c.in)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -178,8 +178,7 @@ func TestMountsOfAV1File(t *testing.T) {
 	p.Legacy = true
 	db := p.Services["db"]
 	db.Volumes = []types.ServiceVolumeConfig{{Type: "volume", Source: "global", Target: "/data"}}
-	p.Services["db"] = db
-	got, err := volumes.Mounts(p, project.Slot{Service: "db", Number: 1}, volumes.Inputs{})
+	got, err := volumes.Mounts(p, db, volumes.Inputs{})
 	if err != nil || len(got) != 1 || got[0].Source != "global" || got[0].Volume != nil {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -207,7 +206,7 @@ func TestMountsRefuses(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := load(t, "services:\n  web:\n    image: x\n    "+c.service+"\n"+c.top+"\n")
-			_, err := volumes.Mounts(p, project.Slot{Service: "web", Number: 1}, volumes.Inputs{})
+			_, err := volumes.Mounts(p, p.Services["web"], volumes.Inputs{})
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Fatalf("got error %v, want %q", err, c.want)
 			}
@@ -223,7 +222,8 @@ func TestMountsAreTheSameForTheSameInput(t *testing.T) {
 volumes: {vol: {}}
 secrets: {s: {environment: TOKEN}}`
 	run := func() string {
-		got, err := volumes.Mounts(load(t, text), project.Slot{Service: "web", Number: 1}, volumes.Inputs{ImageVolumes: []string{"/x", "/y", "/z"}, NewName: names()})
+		p := load(t, text)
+		got, err := volumes.Mounts(p, p.Services["web"], volumes.Inputs{ImageVolumes: []string{"/x", "/y", "/z"}, NewName: names()})
 		if err != nil {
 			t.Fatal(err)
 		}

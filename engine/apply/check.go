@@ -9,7 +9,6 @@ import (
 	"berth/engine/spec"
 	"berth/graph"
 	"berth/graph/plan"
-	"berth/project"
 	"berth/volumes"
 )
 
@@ -48,7 +47,7 @@ func (s *Session) checkSpec(ctx context.Context, name string) error {
 	}
 	proc := spec.Merge(svc, specImage(img))
 	if len(svc.VolumesFrom) == 0 {
-		if _, err := volumes.Mounts(s.Project, project.Slot{Service: name, Number: 1}, volumes.Inputs{ImageVolumes: proc.Volumes}); err != nil {
+		if _, err := volumes.Mounts(s.Project, svc, volumes.Inputs{ImageVolumes: proc.Volumes}); err != nil {
 			return err
 		}
 	}

@@ -36,7 +36,7 @@ func (m *making) mount(ctx context.Context) error {
 		in.From[key] = c.Mounts
 		m.rec.Joins = append(m.rec.Joins, c.ID)
 	}
-	list, err := volumes.Mounts(m.Project, m.do.Slot, in)
+	list, err := volumes.Mounts(m.Project, m.svc, in)
 	if err != nil {
 		return err
 	}
@@ -123,8 +123,8 @@ func (m *making) volume(ctx context.Context, v volumes.Mount, previous map[strin
 			m.undo = append(m.undo, func(context.Context) error { return ignoreNotFound(m.cfg.Volumes.Remove(name)) })
 		}
 	} else if _, err := m.cfg.Volumes.Get(v.Source); err != nil {
-		// A volume that no plan made: 1.29 made named volumes of v1-format files on the spot.
-		if !m.Project.Legacy {
+		// A volume that no plan made: 1.29 made named volumes of v1-format files on the spot, and run -v may name any.
+		if !m.Project.Legacy && (m.oneoff == nil || v.Volume != nil) {
 			return "", err
 		}
 		if _, err := m.cfg.Volumes.Ensure(ctx, local.Spec{Name: v.Source}); err != nil {

@@ -130,6 +130,14 @@ func TestVerbs(t *testing.T) {
 	if r := f.Berth("run", "--rm", "-T", "task", "resolve", "db"); r.Code != 0 {
 		t.Errorf("run of a service in a profile that isn't on: %s", r)
 	}
+	f.Write("note.txt", "from the host\n")
+	if r := f.Berth("run", "--rm", "-T", "-v", "./note.txt:/note.txt:ro", "web", "cat", "/note.txt"); r.Code != 0 || r.Stdout != "from the host\n" {
+		t.Errorf("run -v of a file of the host: %s", r)
+	}
+	f.Must("run", "--rm", "-T", "-v", "notes:/notes", "web", "write", "/notes/a", "kept")
+	if r := f.Berth("run", "--rm", "-T", "--volume", "notes:/notes:ro", "web", "cat", "/notes/a"); r.Code != 0 || r.Stdout != "kept\n" {
+		t.Errorf("run -v of a volume that the file doesn't declare: %s", r)
+	}
 	expect("db running, web running")
 	name := strings.TrimSpace(f.Must("run", "-d", "web", "sleep").Stdout)
 	if name == "" {
