@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/compose-spec/compose-go/v2/types"
+
 	"berth/cmd/ui"
 	"berth/engine/api"
 )
@@ -46,7 +48,8 @@ type session struct {
 	killed    bool
 	interrupt bool
 	exitCode  int
-	exitKnown bool // exitCode was taken from a container
+	exitKnown bool                // exitCode is that of --exit-code-from
+	first     *api.ContainerEvent // the end that made an end of all, or will when all is up
 	upCtx     context.Context
 	cancelUp  context.CancelFunc
 	cancelEnd context.CancelFunc // of the stop or kill that is under way
@@ -288,6 +291,9 @@ func (s *session) stay(ctx context.Context, upErr error) error {
 		return err
 	}
 	s.up = !s.stopping
+	if s.up && s.first != nil {
+		s.abort(s.first)
+	}
 	if s.stopping {
 		s.stop(ctx)
 	}
@@ -395,13 +401,34 @@ func (s *session) judge(c *api.ContainerEvent) {
 	if s.o.exitCodeFrom != "" && c.Service == s.o.exitCodeFrom && !s.exitKnown {
 		s.exitCode, s.exitKnown = c.ExitCode, true
 	}
-	if s.stopping || !s.o.abortOnExit && !(s.o.abortOnFailure && c.ExitCode != 0) {
-		return
+	switch {
+	case s.stopping || !s.o.abortOnExit && !(s.o.abortOnFailure && c.ExitCode != 0):
+	case c.ExitCode == 0 && s.awaited(c.Service):
+		// It was to end: another service starts after that.
+	case c.ExitCode == 0 && !s.up:
+		// What is fast must not keep others from starting: tests that did not run have not passed.
+		s.first = c
+	default:
+		s.abort(c)
 	}
-	if s.o.exitCodeFrom == "" {
+}
+
+// awaited says whether a service depends on this one's success.
+func (s *session) awaited(service string) bool {
+	for _, svc := range s.o.target.project.Services {
+		if d, ok := svc.DependsOn[service]; ok && d.Condition == types.ServiceConditionCompletedSuccessfully {
+			return true
+		}
+	}
+	return false
+}
+
+// abort begins the end of all, because of the end of one.
+func (s *session) abort(c *api.ContainerEvent) {
+	if !s.exitKnown {
 		s.exitCode = c.ExitCode
 	}
-	s.stopping = true
+	s.first, s.stopping = c, true
 	s.tell("Aborting on container exit...")
 }
 
@@ -513,8 +540,14 @@ func (s *session) result(upErr error) error {
 	if s.exitCode != 0 {
 		return &ui.Exit{Code: s.exitCode}
 	}
-	if s.o.exitCodeFrom != "" && !s.exitKnown && s.o.target.classic() {
+	if s.o.exitCodeFrom == "" || s.exitKnown {
+		return nil
+	}
+	if s.o.target.classic() {
 		return &ui.Exit{Code: 2}
+	}
+	if s.first != nil {
+		return &ui.Problem{Text: "up: service " + quote(s.o.exitCodeFrom) + " has no exit code, as it did not run: " + s.first.Name + " ended first"}
 	}
 	return nil
 }

@@ -225,17 +225,64 @@ func TestCtrlCWhileServicesAreBroughtUpStopsThem(t *testing.T) {
 	}
 }
 
-func TestAnEndThatAbortsWhileOthersStartGivesItsOwnCode(t *testing.T) {
-	for _, code := range []int{0, 3} {
-		s := newShell(t, currentFile)
-		a := attachEngine(t, s)
-		a.upWait = make(chan struct{})
-		r, wait := s.begin("up", "--abort-on-container-exit")
-		until(t, r.out, "Attaching to")
-		a.dies("web", code, false)
-		if got := wait(); got != code {
-			t.Errorf("exit code %d, want %d: %q", got, code, r.err)
-		}
+func TestAnEndWhileOthersStart(t *testing.T) {
+	const awaited = `
+name: shop
+services:
+  db: {image: mariadb, depends_on: {web: {condition: service_completed_successfully}}}
+  web: {image: nginx}
+`
+	for _, c := range []struct {
+		name, file string
+		args       []string
+		web        int  // its exit code, while db is to be started
+		ran        bool // db, in the end
+		code       int
+	}{
+		{"a failure aborts at once, with its own code", currentFile, []string{"--abort-on-container-exit"}, 3, false, 3},
+		{"also if another's code is asked for, and there is none", currentFile, []string{"--exit-code-from", "db"}, 3, false, 3},
+		{"success aborts when all is up", currentFile, []string{"--abort-on-container-exit"}, 0, true, 0},
+		{"so that the code that is asked for is there", currentFile, []string{"--exit-code-from", "db"}, 0, true, 137},
+		{"success that a service waits for doesn't abort", awaited, []string{"--exit-code-from", "db"}, 0, true, 5},
+		{"nor is a failure that it waits for a success", awaited, []string{"--exit-code-from", "db"}, 1, false, 1},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newShell(t, c.file)
+			a := attachEngine(t, s)
+			a.upWait = make(chan struct{})
+			if !c.ran {
+				s.engine.signal = func(context.Context, *api.SignalRequest, func(api.Event)) error { return nil }
+			}
+			r, wait := s.begin(append([]string{"up"}, c.args...)...)
+			until(t, r.out, "Attaching to")
+			a.dies("web", c.web, false)
+			until(t, r.out, "web-1 exited with code")
+			if c.ran {
+				close(a.upWait)
+			}
+			if c.code == 5 {
+				a.dies("db", 5, false)
+			}
+			if got := wait(); got != c.code {
+				t.Errorf("exit code %d, want %d: %q", got, c.code, r.err)
+			}
+			if !strings.Contains(r.err.String(), "Aborting on container exit...") {
+				t.Errorf("it doesn't say that it aborts: %q", r.err)
+			}
+		})
+	}
+}
+
+func TestWhatDidNotRunHasNotPassed(t *testing.T) {
+	s := newShell(t, currentFile)
+	a := attachEngine(t, s)
+	s.engine.signal = func(context.Context, *api.SignalRequest, func(api.Event)) error { return nil }
+	s.engine.containers = s.engine.containers[1:] // no db
+	r, wait := s.begin("up", "--exit-code-from", "db")
+	until(t, r.out, "Attaching to")
+	a.dies("web", 0, false)
+	if code := wait(); code != 1 || !strings.Contains(r.err.String(), `service "db" has no exit code, as it did not run: shop-web-1 ended first`) {
+		t.Errorf("exit code %d: %q", code, r.err)
 	}
 }
 
