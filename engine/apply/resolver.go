@@ -257,6 +257,9 @@ func (r *Resolver) zone(project string) dns.Zone {
 
 func addNames(into dns.Names, c *container.Container, e netplan.Endpoint, addrs []netip.Addr) {
 	names := append([]string{container.Short(c.ID), c.Name}, e.Aliases...)
+	if !c.Oneoff { // as with Docker; but what asks for a service's host name does not want a copy of it
+		names = append(names, c.Hostname)
+	}
 	seen := map[string]bool{}
 	for _, n := range names {
 		n = strings.ToLower(strings.TrimSuffix(n, "."))

@@ -98,10 +98,12 @@ func (n *names) found(z dns.Zone, network, name string, want ...string) {
 
 func TestNamesOfAContainer(t *testing.T) {
 	n := newNames(t)
-	c := n.run("shop/web/1", "shop_default", "10.1.0.2", nil)
+	c := n.run("shop/web/1", "shop_default", "10.1.0.2", func(r *container.Record) { r.Hostname = "Front.example" })
+	oneoff := n.run("shop/run/77", "shop_default", "10.1.0.3", func(r *container.Record) { r.Hostname, r.Oneoff = "Front.example", true })
 	n.changed(c)
+	n.changed(oneoff)
 	z := n.zone("shop")
-	for _, name := range []string{"web", "upper.web", "shop-web-1", container.Short(c.ID)} {
+	for _, name := range []string{"web", "upper.web", "shop-web-1", container.Short(c.ID), "front.example"} {
 		n.found(z, "shop_default", name, "10.1.0.2")
 	}
 	if got := z.Reverse["shop_default"][netip.MustParseAddr("10.1.0.2")]; got != "shop-web-1" {

@@ -96,6 +96,9 @@ func TestContainersAreAsTheFileSays(t *testing.T) {
 	if got := f.Exec("host", "cat", "/proc/sys/kernel/hostname"); got != "named" {
 		t.Errorf("hostname: %s", got)
 	}
+	if r := f.Berth("exec", "-T", "dir", "/probe", "resolve", "named"); r.Code != 0 {
+		t.Errorf("others find it by its host name: %s", r)
+	}
 	if got := f.Exec("host", "cat", "/etc/resolv.conf"); !strings.Contains(got, "search example.net") || !strings.Contains(got, "ndots:3") || !strings.Contains(got, "127.0.0.11") {
 		t.Errorf("resolv.conf: %s", got)
 	}
