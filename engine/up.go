@@ -154,7 +154,7 @@ func (v *verb) ask(questions []plan.Question) error {
 func upPolicy(req *api.UpRequest) plan.UpPolicy {
 	pol := plan.UpPolicy{
 		Services: req.Services, NoDeps: req.NoDeps, RenewAnonVolumes: req.RenewAnonVolumes,
-		RemoveOrphans: req.RemoveOrphans, NoStart: req.NoStart, Wait: req.Wait, Timeout: req.Timeout, Approved: map[string]bool{},
+		RemoveOrphans: req.RemoveOrphans, IgnoreOrphans: req.IgnoreOrphans, NoStart: req.NoStart, Wait: req.Wait, Timeout: req.Timeout, Approved: map[string]bool{},
 	}
 	switch {
 	case req.ForceRecreate:

@@ -87,7 +87,8 @@ type input struct {
 type policy struct {
 	Services                                         []string
 	NoDeps, NoStart, Wait, RenewAnonVolumes, Oneoffs bool
-	RemoveOrphans, Volumes, Stop, Legacy             bool
+	RemoveOrphans, IgnoreOrphans, Volumes            bool
+	Stop, Legacy                                     bool
 	IncludeDeps, IgnoreFailures, SkipMissing         bool
 	IgnoreBuildable                                  bool
 	Recreate, RecreateDeps                           plan.Recreate
@@ -183,7 +184,7 @@ func (in input) verb(t *testing.T, verb string) (plan.Plan, error) {
 		}
 		return plan.Up(in.project, in.want, in.host, plan.UpPolicy{
 			Services: y.Services, NoDeps: y.NoDeps, Recreate: y.Recreate, RecreateDeps: y.RecreateDeps,
-			RenewAnonVolumes: y.RenewAnonVolumes, RemoveOrphans: y.RemoveOrphans, NoStart: y.NoStart, Wait: y.Wait,
+			RenewAnonVolumes: y.RenewAnonVolumes, RemoveOrphans: y.RemoveOrphans, IgnoreOrphans: y.IgnoreOrphans, NoStart: y.NoStart, Wait: y.Wait,
 			Timeout: y.Timeout, Approved: approved,
 		})
 	case "images":

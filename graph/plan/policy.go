@@ -23,6 +23,7 @@ type UpPolicy struct {
 	RecreateDeps     Recreate // of what they depend on
 	RenewAnonVolumes bool
 	RemoveOrphans    bool
+	IgnoreOrphans    bool // don't even name them
 	NoStart          bool
 	Wait             bool // end with a WaitFor for every target
 	Timeout          *time.Duration

@@ -174,12 +174,15 @@ func (u *up) judgeOrphans() {
 	slices.SortFunc(u.orphans, func(a, b *Container) int {
 		return cmp.Or(compareStrings(a.Name, b.Name), compareStrings(a.ID, b.ID))
 	})
-	if !u.pol.RemoveOrphans {
+	if u.pol.RemoveOrphans {
+		return
+	}
+	if !u.pol.IgnoreOrphans {
 		for _, c := range u.orphans {
 			u.plan.Orphans = append(u.plan.Orphans, c.Name)
 		}
-		u.orphans = nil
 	}
+	u.orphans = nil
 }
 
 // orphan reports whether c is a container that the file doesn't account for. Services of inactive profiles are
