@@ -98,6 +98,8 @@ func TestRmAsksFirst(t *testing.T) {
 	}{
 		{"yes", "rm", "y\n", true, 0, true},
 		{"no", "rm", "n\n", true, 0, false},
+		{"yes, from a script", "rm", "y\n", false, 0, true},
+		{"no, from a script", "rm", "n\n", false, 0, false},
 		{"nobody to ask", "rm", "", false, 1, false},
 		{"not asked", "rm -f -v", "", false, 0, true},
 	} {

@@ -66,10 +66,11 @@ func runRm(ctx context.Context, o rmOptions, e Engine, u *ui.UI) error {
 		return err
 	}
 	if !o.force && !o.dryRun {
-		if !u.CanAsk() {
-			return &ui.Problem{Text: "rm: there is no terminal to ask on", Way: "give -f to remove without a question"}
+		yes, answered, err := u.AskAnyone(ctx, "Are you sure?")
+		if err == nil && !answered {
+			err = &ui.Problem{Text: "rm: there is nobody to ask", Way: "give -f to remove without a question"}
 		}
-		if yes, err := u.Ask(ctx, "Are you sure?"); err != nil || !yes {
+		if err != nil || !yes {
 			return err
 		}
 	}

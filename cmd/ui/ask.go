@@ -16,12 +16,25 @@ func (u *UI) CanAsk() bool {
 
 // Ask puts a yes-or-no question. Anything but y or yes is no. A question is given up when ctx ends.
 func (u *UI) Ask(ctx context.Context, question string) (bool, error) {
+	yes, _, err := u.ask(ctx, question)
+	return yes, err
+}
+
+// AskAnyone is Ask, for a question that a script may answer as well: yes | berth rm. answered is false if nobody does.
+func (u *UI) AskAnyone(ctx context.Context, question string) (yes, answered bool, err error) {
+	if u.cfg.InTTY && !u.CanAsk() {
+		return false, false, nil
+	}
+	return u.ask(ctx, question)
+}
+
+func (u *UI) ask(ctx context.Context, question string) (yes, answered bool, err error) {
 	answer, err := u.AskText(ctx, strings.TrimSpace(question)+" [y/N]")
 	switch strings.ToLower(answer) {
 	case "y", "yes":
-		return true, nil
+		return true, true, nil
 	}
-	return false, err
+	return false, answer != "" || u.CanAsk(), err
 }
 
 // AskText asks for a line.
