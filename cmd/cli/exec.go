@@ -36,7 +36,7 @@ func newExecCommand(a *app) *cobra.Command {
 		Args:  needArgs(2, "which service, and which command?"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o.service, o.command, o.noInput = args[0], args[1:], !interactive
-			o.env = a.inherit(o.env)
+			o.env = a.inherit(o.env, nil)
 			return a.withSignals(cmd.Context(), args[:1], func(e Engine, t *target, signals <-chan os.Signal) error {
 				o.target, o.signals = t, signals
 				return runExec(cmd.Context(), o, e, a.ui)
@@ -62,11 +62,14 @@ func newExecCommand(a *app) *cobra.Command {
 }
 
 // inherit gives variables without a value the one of berth's own environment; those that have none are left out.
-func (a *app) inherit(vars []string) []string {
+func (a *app) inherit(vars []string, env map[string]string) []string {
 	var out []string
 	for _, kv := range vars {
 		if !strings.Contains(kv, "=") {
-			v, ok := a.env[kv]
+			v, ok := env[kv]
+			if !ok {
+				v, ok = a.env[kv]
+			}
 			if !ok {
 				continue
 			}

@@ -72,11 +72,14 @@ func (i *interaction) run(ctx context.Context) (code int, err error) {
 	}
 }
 
+// errNoExit is the end of a call in which no process has ended.
+var errNoExit error = &api.Error{Class: api.ClassUnavailable, Message: "the engine ended the call before the process did", HintText: "see berth engine logs"}
+
 func (i *interaction) receive() (int, error) {
 	for {
 		f, err := i.stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return 0, &api.Error{Class: api.ClassUnavailable, Message: "the engine ended the call before the process did", HintText: "see berth engine logs"}
+			return 0, errNoExit
 		}
 		if err != nil {
 			return 0, err

@@ -162,6 +162,27 @@ func TestRun(t *testing.T) {
 	}
 }
 
+func TestRunTakesVariablesFromTheProjectsFilesToo(t *testing.T) {
+	s := newShell(t, currentFile)
+	s.env = []string{"OWN=shell", "BOTH=shell"}
+	s.write(".env", "FILED=file\nBOTH=file\n")
+	s.write("vars", "FILED\n")
+	s.engine.stream = newStream(api.Frame{Started: &api.Started{ID: "6c1b"}}, code(0))
+	s.run("run", "-e", "FILED", "-e", "BOTH", "-e", "OWN", "-e", "NONE", "--env-from-file", "vars", "web")
+	if q := request[api.RunStart](t, s.engine); !slices.Equal(q.Env, []string{"FILED=file", "FILED=file", "BOTH=shell", "OWN=shell"}) {
+		t.Errorf("its variables are %q", q.Env)
+	}
+}
+
+func TestADryRunOfRunIsNoError(t *testing.T) {
+	s := newShell(t, currentFile)
+	s.engine.stream = newStream()
+	close(s.engine.stream.play)
+	if r := s.run("--dry-run", "run", "web"); r.code != 0 || r.err.String() != "" {
+		t.Errorf("%d %q", r.code, r.err)
+	}
+}
+
 func TestRunInTheBackgroundPrintsWhatItMade(t *testing.T) {
 	s := newShell(t, currentFile)
 	s.engine.stream = newStream(api.Frame{Started: &api.Started{ID: "6c1b", Name: "shop-web-run-1"}})

@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -152,7 +153,7 @@ func (a *app) prepareRun(ctx context.Context, cmd *cobra.Command, o *runOptions)
 	if err != nil {
 		return nil, clean, err
 	}
-	o.env = append(vars, a.inherit(o.env)...)
+	o.env = a.inherit(append(vars, o.env...), t.project.Environment) // .env and --env-file count as well
 	o.target, o.dryRun, o.parallel, o.host, o.workDir, o.program = t, a.flags.dryRun, a.limit(), a.clientHost(), a.host.WorkDir, a.name()
 	if !o.dryRun && !o.building.noBuild {
 		if clean, err = a.spool(ctx, t, t.mayBuild([]string{o.service}, !o.noDeps), &o.host, false); err != nil {
@@ -187,7 +188,7 @@ func (a *app) readVariables(files []string) ([]string, error) {
 			return nil, fmt.Errorf("read %s: %w", name, err)
 		}
 	}
-	return a.inherit(vars), nil
+	return vars, nil
 }
 
 func (o *runOptions) request(u *ui.UI) (*api.RunStart, error) {
@@ -257,7 +258,9 @@ func runRun(ctx context.Context, o runOptions, e Engine, u *ui.UI) error {
 			if err != nil {
 				return err
 			}
-			_, err = (&interaction{stream: s, ui: u, event: report}).receive()
+			if _, err = (&interaction{stream: s, ui: u, event: report}).receive(); errors.Is(err, errNoExit) {
+				return nil // nothing has run
+			}
 			return err
 		})
 	}
