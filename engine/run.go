@@ -66,7 +66,11 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 	_, _ = rand.Read(b[:])
 	o := apply.Oneoff{Slug: hex.EncodeToString(b[:]), AutoRemove: req.Remove, UseAliases: req.UseAliases, Rows: req.Rows, Cols: req.Cols}
 	name := req.ContainerName
-	if name == "" {
+	if name != "" {
+		if err := e.nameIsFree(name); err != nil {
+			return err
+		}
+	} else {
 		name = strings.Join([]string{v.project.Name, req.Service, "run", o.Slug}, v.project.Separator)
 	}
 	if svc, err = oneoffService(svc, req); err != nil {
@@ -90,6 +94,16 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 		return err
 	}
 	return e.attach(ctx, stream, out, c, req.Stdin, logs.Query{Tail: -1, Follow: true})
+}
+
+// nameIsFree refuses the name of a container that there is.
+func (e *Engine) nameIsFree(name string) error {
+	taken := e.containers.List(func(c *container.Container) bool { return c.Name == name })
+	if len(taken) == 0 {
+		return nil
+	}
+	return &api.Error{Class: api.ClassAlreadyExists, Message: fmt.Sprintf("run: there is a container %q already, of project %q", name, taken[0].Project),
+		HintText: "choose another --name, or take that one away; run --rm does so by itself"}
 }
 
 // runDependencies fetches the service's image and brings up what it depends on.

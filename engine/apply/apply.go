@@ -59,6 +59,30 @@ type Applier struct {
 
 	mu    sync.Mutex
 	hooks Hooks
+
+	removals sync.Map // *sync.Mutex by the id of a container that is being removed
+}
+
+// awaitRemovals waits for the removals that are under way.
+func (a *Applier) awaitRemovals() {
+	a.removals.Range(func(_, lock any) bool {
+		lock.(*sync.Mutex).Lock()
+		lock.(*sync.Mutex).Unlock() //nolint:staticcheck // it is held to wait for who has it
+		return true
+	})
+}
+
+// removing takes a container for who removes it, until the function that comes back is called.
+func (a *Applier) removing(id string) (end func()) {
+	lock, _ := a.removals.LoadOrStore(id, &sync.Mutex{})
+	lock.(*sync.Mutex).Lock()
+	return func() {
+		lock.(*sync.Mutex).Unlock()
+		// Who still waits for this lock finds no container, and so does who comes later and gets another.
+		if _, err := a.cfg.Containers.Get(id); errdefs.IsNotFound(err) {
+			a.removals.Delete(id)
+		}
+	}
 }
 
 // Hooks tell the engine's loops what plans and users do.

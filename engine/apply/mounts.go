@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/containerd/containerd/v2/core/mount"
+	"github.com/containerd/errdefs"
 
 	"berth/engine/container"
 	"berth/engine/spec"
@@ -258,7 +259,13 @@ func (s *Session) removeNetwork(ctx context.Context, do plan.RemoveNetwork) erro
 			return err
 		}
 	}
-	return ignoreNotFound(s.cfg.Networks.RemoveNetwork(ctx, do.Name))
+	err := s.cfg.Networks.RemoveNetwork(ctx, do.Name)
+	if errdefs.IsFailedPrecondition(err) {
+		// What is going by itself has no record any more, and keeps its address a moment longer.
+		s.awaitRemovals()
+		err = s.cfg.Networks.RemoveNetwork(ctx, do.Name)
+	}
+	return ignoreNotFound(err)
 }
 
 func without(eps []netplan.Endpoint, network string) []netplan.Endpoint {

@@ -1,6 +1,7 @@
 package apply
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/containerd/errdefs"
+	"github.com/moby/sys/signal"
 	specs "github.com/opencontainers/runtime-spec/specs-go"
 
 	"berth/engine/container"
@@ -265,13 +267,18 @@ func (a *Applier) markStopped(c *container.Container) error {
 	return err
 }
 
-// Kill sends a signal; SIGKILL is waited for.
-func (a *Applier) Kill(ctx context.Context, c *container.Container, signal string) error {
-	if signal != "" && signal != "SIGKILL" && signal != "KILL" && signal != "9" {
+// Kill sends a signal; SIGKILL is waited for. The signal that stops the container is the user's will that it ends, as with Docker.
+func (a *Applier) Kill(ctx context.Context, c *container.Container, name string) error {
+	if name != "" && name != "SIGKILL" && name != "KILL" && name != "9" {
 		if !c.Running() {
 			return nil
 		}
-		if err := a.cfg.Containers.Signal(ctx, c, signal); err != nil {
+		if stops(c, name) {
+			if err := a.markStopped(c); err != nil {
+				return err
+			}
+		}
+		if err := a.cfg.Containers.Signal(ctx, c, name); err != nil {
 			return err
 		}
 		a.cfg.Events.Publish(c.Event("kill"))
@@ -286,6 +293,16 @@ func (a *Applier) Kill(ctx context.Context, c *container.Container, signal strin
 	}
 	a.cfg.Events.Publish(c.Event("kill"))
 	return a.cfg.Containers.Kill(ctx, c)
+}
+
+// stops says whether a signal is the one that stops a container.
+func stops(c *container.Container, name string) bool {
+	asked, err := signal.ParseSignal(name)
+	if err != nil {
+		return false
+	}
+	own, err := signal.ParseSignal(cmp.Or(c.StopSignal, "SIGTERM"))
+	return err == nil && asked == own
 }
 
 // Pause freezes a container, Unpause lets it go on.
@@ -313,7 +330,14 @@ func (a *Applier) Unpause(ctx context.Context, c *container.Container) error {
 }
 
 // Remove removes a container and all that was made for it alone; volumes: its anonymous volumes as well.
+//
+// One that removes itself at its end may be removed by a verb at the same time: who comes second waits for the first, and finds
+// nothing left to do.
 func (a *Applier) Remove(ctx context.Context, c *container.Container, force, removeVolumes bool) error {
+	defer a.removing(c.ID)()
+	if _, err := a.cfg.Containers.Get(c.ID); errdefs.IsNotFound(err) {
+		return nil
+	}
 	if c.Running() && !force {
 		return fmt.Errorf("remove container %q: it runs: %w", c.Name, errdefs.ErrFailedPrecondition)
 	}

@@ -9,6 +9,20 @@ import (
 	"berth/graph/plan"
 )
 
+func TestWhichSignalStops(t *testing.T) {
+	for _, c := range []struct {
+		own, asked string
+		stops      bool
+	}{
+		{"", "SIGTERM", true}, {"", "term", true}, {"", "15", true}, {"", "HUP", false}, {"", "nonsense", false},
+		{"SIGUSR1", "USR1", true}, {"SIGUSR1", "TERM", false},
+	} {
+		if got := stops(&container.Container{Record: container.Record{StopSignal: c.own}}, c.asked); got != c.stops {
+			t.Errorf("%q where %q is the stop signal: %v", c.asked, c.own, got)
+		}
+	}
+}
+
 func TestConditionMet(t *testing.T) {
 	now := time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 	since := func(d time.Duration) container.Status {

@@ -143,6 +143,10 @@ func TestVerbs(t *testing.T) {
 	if name == "" {
 		t.Error("run -d prints no name")
 	}
+	f.Must("run", "-T", "--name", "job", "web", "exit", "0")
+	if r := f.Berth("run", "-T", "--name", "job", "web", "exit", "0"); r.Code == 0 || !strings.Contains(r.Stderr, `there is a container "job" already`) {
+		t.Errorf("a name that is taken: %s", r)
+	}
 
 	s.Step("scale up and down; the highest numbers go")
 	f.Must("scale", "db=3")
