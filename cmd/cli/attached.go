@@ -41,7 +41,9 @@ type session struct {
 	starting  bool            // the first start has begun
 	unmade    map[string]bool // containers that are still to be made, by object
 	up        bool            // the verb has succeeded
+	began     time.Time       // from when on each event comes
 	running   map[string]bool // by id: what the session lives for
+	ended     map[string]bool // by id: what was told to have ended and has not started since
 	telling   int             // ends of containers that are not on the screen yet
 	lastTold  chan struct{}   // closed when the latest of them is
 	stopping  bool
@@ -71,7 +73,7 @@ func newSession(o *upOptions, q *api.UpRequest, watched []string, e Engine, u *u
 		}),
 		events: make(chan *api.ContainerEvent, 64), told: make(chan struct{}, 64), stopDone: make(chan error, 1),
 		broken: make(chan error, 2), resumed: make(chan struct{}, 1), running: map[string]bool{},
-		unmade: map[string]bool{},
+		unmade: map[string]bool{}, ended: map[string]bool{},
 	}
 	s.lines = newLiveLines(e, p.Name, u.Now(), s.logs)
 	return s
@@ -83,6 +85,7 @@ func (s *session) run(ctx context.Context) error {
 	if err := s.subscribe(ctx); err != nil {
 		return err
 	}
+	s.began = s.ui.Now()
 	s.follow(ctx)
 	err := approving(ctx, s.ui, s.o.yes,
 		func(a answers, report func(api.Event)) error {
@@ -326,16 +329,25 @@ func (s *session) stay(ctx context.Context, upErr error) error {
 	return s.result(upErr)
 }
 
-// takeStock finds out what is running, since what was up to date has no event.
+// takeStock finds out what is running, since what was up to date has no event. What has ended since the session began, and was not
+// told of, counts as well: its event is on the way, and with it the exit code.
 func (s *session) takeStock(ctx context.Context) error {
-	r, err := s.engine.Containers(ctx, &api.ContainersRequest{ProjectSelector: s.o.target.byName(nil)})
+	r, err := s.engine.Containers(ctx, &api.ContainersRequest{ProjectSelector: s.o.target.byName(nil), All: true})
 	if err != nil {
 		return err
 	}
 	s.running = map[string]bool{}
 	for _, c := range r.Containers {
-		if s.lives(c.Service) && !c.Oneoff && (c.State == "running" || c.State == "restarting" || c.State == "paused") {
+		if !s.lives(c.Service) || c.Oneoff {
+			continue
+		}
+		switch c.State {
+		case "running", "restarting", "paused":
 			s.running[c.ID] = true
+		case "exited", "dead":
+			if !s.ended[c.ID] && c.Finished.After(s.began) {
+				s.running[c.ID] = true
+			}
 		}
 	}
 	return nil
@@ -380,9 +392,11 @@ func (s *session) container(ctx context.Context, c *api.ContainerEvent) {
 		if s.lives(c.Service) {
 			s.running[c.ID] = true
 		}
+		delete(s.ended, c.ID)
 	case "die":
 		if !c.Restarting {
 			delete(s.running, c.ID)
+			s.ended[c.ID] = true
 		}
 		if slices.Contains(s.watched, c.Service) {
 			s.announce(ctx, c)

@@ -78,7 +78,7 @@ func (a *attachedEngine) dies(service string, code int, restarting bool) {
 	a.fakeEngine.mu.Lock()
 	for i, c := range a.containers {
 		if c.Service == service && !restarting {
-			a.containers[i].State, a.containers[i].ExitCode = "exited", code
+			a.containers[i].State, a.containers[i].ExitCode, a.containers[i].Finished = "exited", code, now.Add(time.Second)
 		}
 	}
 	a.fakeEngine.mu.Unlock()
