@@ -3,6 +3,7 @@ package shim
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -44,15 +45,37 @@ func (c counting) begin(id string, pid uint32) (groupPaths, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find cgroups of container %q: %w", id, err)
 	}
-	// The second tells whether they are still there.
-	memory, err := paths.load(cgroup1.NewMemory(cgroupRoot), cgroup1.NewFreezer(cgroupRoot))
-	if err == nil {
-		err = c.watcher.Add(id, memory)
-	}
-	if err != nil {
+	if err := c.watch(id, paths); err != nil {
 		return paths, fmt.Errorf("watch memory of container %q: %w", id, err)
 	}
 	return paths, nil
+}
+
+func (c counting) watch(id string, paths groupPaths) error {
+	memory, err := paths.load(cgroup1.NewMemory(cgroupRoot))
+	if err != nil {
+		return err
+	}
+	w := watched{Cgroup: memory, path: filepath.Join(cgroupRoot, "memory", paths["memory"], "memory.oom_control")}
+	if w.file, err = os.Lstat(w.path); err != nil {
+		return err
+	}
+	return c.watcher.Add(id, w)
+}
+
+// watched is a memory cgroup that says when it is gone. The kernel sends the same for the end of a cgroup as for its want of memory.
+// To tell them apart, containerd asks for the state, which is the freezer's, whose cgroup may be there a while longer.
+type watched struct {
+	cgroup1.Cgroup
+	path string
+	file os.FileInfo // which is gone before the kernel sends that, and soon there again if the container is started once more
+}
+
+func (w watched) State() cgroup1.State {
+	if now, err := os.Lstat(w.path); err != nil || !os.SameFile(now, w.file) {
+		return cgroup1.Deleted
+	}
+	return cgroup1.Thawed
 }
 
 // groupPaths are a container's paths below the mount point of each hierarchy, by the names of its subsystems.

@@ -32,4 +32,20 @@ func TestAContainerThatRunsOutOfMemoryIsReported(t *testing.T) {
 	if n := seen.count("oom", "modest"); n > 0 {
 		t.Errorf("the other one ran out of memory too: %s", strings.Join(seen.all(), ", "))
 	}
+
+	s.Step("containers that end otherwise, and are started again in the same control groups, did not run out of it")
+	f.Must("up", "-d", "--scale", "modest=4", "modest")
+	const rounds = 10
+	for range rounds {
+		f.Must("restart", "-t", "0", "modest")
+	}
+	s.Eventually("all their ends are told", func() error {
+		if n := seen.count("die", "modest"); n < 4*rounds {
+			return fmt.Errorf("%d are", n)
+		}
+		return nil
+	})
+	if n := seen.count("oom", "modest"); n > 0 {
+		t.Errorf("%d of them ran out of memory: %s", n, strings.Join(seen.all(), ", "))
+	}
 }
