@@ -79,6 +79,8 @@ type Engine struct {
 	host   spec.Host
 	// restoring: what has ended is started again in the order of its project, not one by one.
 	restoring atomic.Bool
+	// unread has, by their ids, the one-off containers whose output is being read to its end, as channels that are closed then.
+	unread sync.Map
 
 	// ready is closed when what ran before was taken over; verbs wait for it.
 	ready chan struct{}

@@ -41,7 +41,7 @@ func (e *Engine) Exec(stream api.Stream) error {
 		if err := out.send(&api.Frame{Started: &api.Started{ID: c.ID, Name: c.Name}}); err != nil {
 			return err
 		}
-		return e.attach(ctx, stream, out, c, req.Stdin, logs.Query{Follow: true, FromEnd: true})
+		return e.attach(ctx, stream, out, c, req.Stdin, logs.Query{Follow: true, FromEnd: true}, func() {})
 	}
 	o := container.ExecOptions{ExecOptions: spec.ExecOptions{
 		Args: req.Command, Env: req.Env, WorkingDir: req.WorkingDir, TTY: req.TTY, Privileged: req.Privileged, Capabilities: e.host.Capabilities, Rows: req.Rows, Cols: req.Cols,

@@ -108,6 +108,13 @@ func (e *Engine) exited(ctx context.Context, c *container.Container, st containe
 // autoRemove removes a container that was to live only as long as its process.
 func (e *Engine) autoRemove(c *container.Container) {
 	<-c.Exited()
+	if done, ok := e.unread.Load(c.ID); ok {
+		select {
+		case <-done.(chan struct{}):
+		case <-e.ctx.Done(): // the next engine removes it
+			return
+		}
+	}
 	if err := e.apply.Remove(e.ctx, c, true, true); err != nil && e.ctx.Err() == nil {
 		e.cfg.Log.ErrorContext(e.ctx, "remove a one-off container", "container", c.Name, "error", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -83,7 +84,20 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 	}); err != nil {
 		return err
 	}
-	if err := trace.Do(ctx, "start container "+name, func(ctx context.Context) error { return e.apply.Start(ctx, c) }); err != nil {
+	read := func() {}
+	if !req.Detach {
+		read = e.keepOutput(c)
+		defer read()
+	}
+	if err := trace.Do(ctx, "start container "+name, func(ctx context.Context) error {
+		if err := e.apply.Start(ctx, c); err != nil {
+			return err
+		}
+		if err := e.apply.AfterStart(ctx, c); err != nil && !hasEnded(c) {
+			return err
+		}
+		return nil
+	}); err != nil {
 		return errors.Join(withCode(err), e.apply.Remove(context.WithoutCancel(ctx), c, true, true))
 	}
 	// The project is free for other verbs while the container runs.
@@ -93,7 +107,29 @@ func (e *Engine) Run(stream api.Stream) (err error) {
 	if err := out.send(&api.Frame{Started: &api.Started{ID: c.ID, Name: c.Name}}); err != nil || req.Detach {
 		return err
 	}
-	return e.attach(ctx, stream, out, c, req.Stdin, logs.Query{Tail: -1, Follow: true})
+	return e.attach(ctx, stream, out, c, req.Stdin, logs.Query{Tail: -1, Follow: true}, read)
+}
+
+// keepOutput keeps a container that removes itself at its end until read is called, so that what a short command prints is not
+// removed before it was read.
+func (e *Engine) keepOutput(c *container.Container) (read func()) {
+	done := make(chan struct{})
+	e.unread.Store(c.ID, done)
+	return sync.OnceFunc(func() {
+		e.unread.Delete(c.ID)
+		close(done)
+	})
+}
+
+// hasEnded says whether a container has ended: a short command may have done so before anything else could be run in it, which is
+// handled a moment later.
+func hasEnded(c *container.Container) bool {
+	select {
+	case <-c.Exited():
+		return true
+	case <-time.After(time.Second):
+		return !c.Running()
+	}
 }
 
 // nameIsFree refuses the name of a container that there is.
@@ -223,8 +259,9 @@ func without(list, others []string) []string {
 	})
 }
 
-// attach joins the caller to a container's streams until it ends; output says from where on.
-func (e *Engine) attach(ctx context.Context, stream api.Stream, out *sender, c *container.Container, withStdin bool, output logs.Query) error {
+// attach joins the caller to a container's streams until it ends; output says from where on, and read is called when there is no
+// more of it.
+func (e *Engine) attach(ctx context.Context, stream api.Stream, out *sender, c *container.Container, withStdin bool, output logs.Query, read func()) error {
 	p := &containerProcess{Store: e.containers, c: c}
 	var stdin io.WriteCloser
 	if withStdin && c.Stdin {
@@ -241,6 +278,7 @@ func (e *Engine) attach(ctx context.Context, stream api.Stream, out *sender, c *
 	err := e.logReader.Read(ctx, e.containers.LogDir(c.ID), output, done, func(batch []byte) error {
 		return sendOutput(out, batch)
 	})
+	read()
 	if err != nil {
 		return err
 	}

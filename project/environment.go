@@ -29,6 +29,9 @@ func (in *input) resolveFiles(p *Project, needed map[string]bool) error {
 				err = in.resolveSpec(hook, "services", name, "pre_start", strconv.Itoa(i))
 			}
 		}
+		for _, hook := range slices.Concat(svc.PostStart, svc.PreStop) {
+			hook.Environment.Resolve(in.env.Resolve)
+		}
 		if err != nil && (needed == nil || needed[name]) {
 			return err
 		}

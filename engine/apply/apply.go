@@ -234,7 +234,12 @@ func (s *Session) Do(ctx context.Context, st plan.Step) error {
 	case plan.StartContainer:
 		return s.startStep(ctx, do)
 	case plan.StopContainer:
-		return s.withContainer(do.ID, func(c *container.Container) error { return s.Stop(ctx, c, do.Timeout) })
+		return s.withContainer(do.ID, func(c *container.Container) error {
+			if err := s.beforeStop(ctx, c); err != nil {
+				return err
+			}
+			return s.Stop(ctx, c, do.Timeout)
+		})
 	case plan.KillContainer:
 		return s.withContainer(do.ID, func(c *container.Container) error { return s.Kill(ctx, c, do.Signal) })
 	case plan.PauseContainer:

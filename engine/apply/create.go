@@ -157,7 +157,7 @@ func (m *making) identify() error {
 		Command:  m.proc.Args, Env: m.proc.Env, Hash: m.wanted().Services[svc.Name],
 		Hostname: svc.Hostname, Domainname: svc.DomainName,
 		StopSignal: m.proc.StopSignal, Restart: policy, Health: healthConfig(m.proc), Shell: m.proc.Shell,
-		TTY: svc.Tty, Stdin: svc.StdinOpen,
+		TTY: svc.Tty, Stdin: svc.StdinOpen, PostStart: lifecycleHooks(svc.PostStart), PreStop: lifecycleHooks(svc.PreStop),
 		DNS: container.DNS{Servers: svc.DNS, Search: svc.DNSSearch, Options: svc.DNSOpts},
 	}
 	for _, port := range m.proc.Exposed {

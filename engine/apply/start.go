@@ -42,7 +42,13 @@ func (s *Session) startStep(ctx context.Context, do plan.StartContainer) error {
 	if err := trace.Do(ctx, "wait until it is ready", func(ctx context.Context) error { return s.ahead.wait(ctx, c) }); err != nil {
 		return err
 	}
-	return s.Start(ctx, c)
+	if c.Running() {
+		return nil
+	}
+	if err := s.Start(ctx, c); err != nil {
+		return err
+	}
+	return s.AfterStart(ctx, c)
 }
 
 // Start starts a container, with everything around it: namespace and links, names, files, ports.

@@ -65,6 +65,8 @@ type Record struct {
 	Health     *health.Config
 	Shell      []string
 	TTY, Stdin bool
+	// PostStart and PreStop are run in it after a user's verb has started it, and before one stops it.
+	PostStart, PreStop []Hook
 	// AutoRemove: the container goes when it ends (run --rm).
 	AutoRemove bool
 	LogDriver  string
@@ -77,6 +79,15 @@ type Record struct {
 type Port struct {
 	Number   uint16
 	Protocol string
+}
+
+// Hook is a command that is run at a point of a container's life.
+type Hook struct {
+	Command    []string
+	User       string // "": the container's
+	Privileged bool
+	WorkingDir string   // "": the container's
+	Env        []string // over the container's
 }
 
 // HostEntry is a line of extra_hosts.
