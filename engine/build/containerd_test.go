@@ -52,9 +52,10 @@ type containerdHost struct {
 func newHostIn(t testing.TB, root string) *containerdHost {
 	t.Helper()
 	ctx := namespaces.WithNamespace(context.Background(), "berth")
+	running, end := context.WithCancel(ctx)
 	set := plugin.NewPluginSet()
 	for _, r := range registry.Graph(func(r *plugin.Registration) bool { return r.Type == plugins.GRPCPlugin }) {
-		ic := plugin.NewContext(ctx, set, map[string]string{
+		ic := plugin.NewContext(running, set, map[string]string{
 			plugins.PropertyRootDir: filepath.Join(root, "root", r.URI()), plugins.PropertyStateDir: filepath.Join(root, "state", r.URI())})
 		ic.Config = r.Config
 		p := r.Init(ic)
@@ -72,6 +73,9 @@ func newHostIn(t testing.TB, root string) *containerdHost {
 			t.Cleanup(func() { c.Close() })
 		}
 	}
+	// Containerd's collector ends before the databases are closed. On finding that of the mounts closed it would keep the locks for
+	// ever, and with them all later builds of the process: BuildKit has one list of leases for all that it serves.
+	t.Cleanup(end)
 	service := func(id string) any {
 		i, err := set.Get(plugins.ServicePlugin, id).Instance()
 		if err != nil {
