@@ -20,7 +20,9 @@ func (c Config) clean() error {
 }
 
 // sweep takes away the empty folders that BuildKit leaves of its builds: the socket of an agent, and a file that it has mounted,
-// go without the folder that was made for each. It is for when nothing is built, as one that is in use begins empty.
+// go without the folder that was made for each. It is for when nothing is built, as one that is in use begins empty. A build that
+// was cancelled is over by then, too: BuildKit's client waits for its last report, and gives up only when there is none for 5 s.
+// BuildKit's own collection makes no such folders.
 func (c Config) sweep() {
 	for _, dir := range matching(c.temporary()) {
 		_ = os.Remove(dir) // it has something in it, or is a mount: that is BuildKit's yet

@@ -30,7 +30,7 @@ func theirs(name string) string {
 	return name
 }
 
-// sharedSnapshots is a snapshotter by BuildKit's names.
+// sharedSnapshots is a snapshotter by BuildKit's names. Walk is left as it is: BuildKit doesn't call it.
 type sharedSnapshots struct{ snapshots.Snapshotter }
 
 func (s sharedSnapshots) Stat(ctx context.Context, key string) (snapshots.Info, error) {
@@ -72,7 +72,8 @@ func (s sharedSnapshots) Remove(ctx context.Context, key string) error {
 	return s.Snapshotter.Remove(ctx, usual(key))
 }
 
-// sharedLeases holds snapshots by BuildKit's names.
+// sharedLeases holds snapshots by BuildKit's names. What ListResources gives has the usual ones: BuildKit only has the next lease
+// hold the same.
 type sharedLeases struct{ leases.Manager }
 
 func (l sharedLeases) AddResource(ctx context.Context, lease leases.Lease, r leases.Resource) error {
