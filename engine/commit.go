@@ -61,7 +61,7 @@ const unpauseTimeout = 30 * time.Second
 // committed is what containers made from a container's image get: what the service set over the container's own image.
 func (e *Engine) committed(c *container.Container, parent image.Image) image.ContainerConfig {
 	config := parent.Config.Config
-	p, _, err := e.kept.Get(c.Project)
+	p, err := e.kept.Get(c.Project)
 	if err != nil {
 		return config
 	}

@@ -42,7 +42,7 @@ func (e *Engine) needs(except string) (func(image.Image) []string, error) {
 		if name == except || len(e.containers.List(func(c *container.Container) bool { return c.Project == name })) == 0 {
 			continue
 		}
-		p, _, err := e.kept.Get(name)
+		p, err := e.kept.Get(name)
 		if errdefs.IsNotFound(err) { // taken down meanwhile
 			continue
 		}

@@ -77,20 +77,14 @@ func TestWhoWaitsIsToldForWhom(t *testing.T) {
 
 func TestKeptProjects(t *testing.T) {
 	k := &keptProjects{dir: filepath.Join(t.TempDir(), "projects")}
-	if _, _, err := k.Get("shop"); !errdefs.IsNotFound(err) {
+	if _, err := k.Get("shop"); !errdefs.IsNotFound(err) {
 		t.Errorf("one that was never kept: %v", err)
 	}
-	if err := k.Want("shop", "stopped"); err != nil || len(k.Names()) != 0 {
-		t.Errorf("what is wanted of one that isn't kept: %v, %v", err, k.Names())
-	}
-	if err := k.Put(project.Empty("shop"), "running"); err != nil {
+	if err := k.Put(project.Empty("shop")); err != nil {
 		t.Fatal(err)
 	}
-	if err := k.Want("shop", "stopped"); err != nil {
-		t.Fatal(err)
-	}
-	if p, wanted, err := k.Get("shop"); err != nil || p.Name != "shop" || wanted != "stopped" {
-		t.Errorf("%v, %q, %v", p, wanted, err)
+	if p, err := k.Get("shop"); err != nil || p.Name != "shop" {
+		t.Errorf("%v, %v", p, err)
 	}
 	if info, err := os.Stat(k.file("shop")); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("others can read it: %v, %v", info, err)
@@ -101,13 +95,13 @@ func TestKeptProjects(t *testing.T) {
 	if err := os.WriteFile(k.file("bad"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := k.Get("bad"); err == nil || errdefs.IsNotFound(err) || !strings.Contains(err.Error(), `"bad"`) {
+	if _, err := k.Get("bad"); err == nil || errdefs.IsNotFound(err) || !strings.Contains(err.Error(), `"bad"`) {
 		t.Errorf("a damaged one: %v", err)
 	}
 	if err := errors.Join(k.Forget("shop"), k.Forget("shop")); err != nil {
 		t.Error(err)
 	}
-	if _, _, err := k.Get("shop"); !errdefs.IsNotFound(err) {
+	if _, err := k.Get("shop"); !errdefs.IsNotFound(err) {
 		t.Errorf("one that was forgotten: %v", err)
 	}
 }

@@ -25,49 +25,32 @@ type keptProjects struct {
 // kept is the file of one project.
 type kept struct {
 	Project json.RawMessage
-	// Wanted is "running" after up and start, "stopped" after stop.
-	Wanted string
 }
 
 func (k *keptProjects) file(name string) string { return filepath.Join(k.dir, name+".json") }
 
 // Put writes a project down.
-func (k *keptProjects) Put(p *project.Project, wanted string) error {
+func (k *keptProjects) Put(p *project.Project) error {
 	b, err := project.Encode(p)
 	if err != nil {
 		return err
 	}
-	return k.write(p.Name, kept{Project: b, Wanted: wanted})
+	return k.write(p.Name, kept{Project: b})
 }
 
-// Want notes what is wanted of a project that was kept; a project that wasn't is left alone.
-func (k *keptProjects) Want(name, wanted string) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	v, err := k.read(name)
-	if errdefs.IsNotFound(err) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	v.Wanted = wanted
-	return k.writeLocked(name, v)
-}
-
-// Get gives a project as it was kept, and what was wanted of it.
-func (k *keptProjects) Get(name string) (*project.Project, string, error) {
+// Get gives a project as it was kept.
+func (k *keptProjects) Get(name string) (*project.Project, error) {
 	k.mu.Lock()
 	v, err := k.read(name)
 	k.mu.Unlock()
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
 	p, err := project.Decode(v.Project)
 	if err != nil {
-		return nil, "", fmt.Errorf("read kept project %q: %w", name, err)
+		return nil, fmt.Errorf("read kept project %q: %w", name, err)
 	}
-	return p, v.Wanted, nil
+	return p, nil
 }
 
 // Names lists the projects that were kept.
@@ -114,10 +97,6 @@ func (k *keptProjects) read(name string) (kept, error) {
 func (k *keptProjects) write(name string, v kept) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.writeLocked(name, v)
-}
-
-func (k *keptProjects) writeLocked(name string, v kept) error {
 	if err := os.MkdirAll(k.dir, 0o700); err != nil {
 		return err
 	}

@@ -179,7 +179,7 @@ func (e *Engine) Projects(ctx context.Context, _ *api.Empty) (*api.ProjectsRespo
 
 // KeptProject gives a project as its last up resolved it.
 func (e *Engine) KeptProject(_ context.Context, req *api.ProjectSelector) (*api.KeptProjectResponse, error) {
-	p, _, err := e.kept.Get(req.Name)
+	p, err := e.kept.Get(req.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -30,11 +30,6 @@ func (e *Engine) Signal(ctx context.Context, req *api.SignalRequest, emit func(a
 		return err
 	}
 	v.announce(p)
-	if !req.DryRun {
-		if err := v.want(req); err != nil {
-			return err
-		}
-	}
 	if req.Wait && req.WaitTimeout > 0 {
 		limited, cancel := context.WithTimeout(ctx, req.WaitTimeout)
 		defer cancel()
@@ -66,18 +61,4 @@ func (v *verb) signalPlan(req *api.SignalRequest, have plan.Observed) (plan.Plan
 		return plan.Remove(file, have, plan.RemovePolicy{Services: req.Services, Stop: req.Force, Oneoffs: req.Oneoffs, Volumes: req.Volumes, Timeout: req.Timeout})
 	}
 	return plan.Plan{}, fmt.Errorf("verb %q: %w", req.Verb, errdefs.ErrInvalidArgument)
-}
-
-// want notes what is wanted of the whole project from now on.
-func (v *verb) want(req *api.SignalRequest) error {
-	if len(req.Services) > 0 {
-		return nil
-	}
-	switch req.Verb {
-	case "start", "restart":
-		return v.kept.Want(v.project.Name, "running")
-	case "stop", "kill", "rm":
-		return v.kept.Want(v.project.Name, "stopped")
-	}
-	return nil
 }

@@ -79,11 +79,7 @@ func (v *verb) up(ctx context.Context, req *api.UpRequest) error {
 	v.session.Expect(p.Steps)
 	v.announce(p)
 	v.session.AnonymousRenewed = req.RenewAnonVolumes
-	wanted := "running"
-	if req.NoStart {
-		wanted = "stopped"
-	}
-	if err := trace.Do(ctx, "keep the project", func(context.Context) error { return v.kept.Put(v.project, wanted) }); err != nil {
+	if err := trace.Do(ctx, "keep the project", func(context.Context) error { return v.kept.Put(v.project) }); err != nil {
 		return fmt.Errorf("keep project %q: %w", v.project.Name, err)
 	}
 	if req.Wait && req.WaitTimeout > 0 {

@@ -137,7 +137,7 @@ func (e *Engine) selected(sel api.ProjectSelector) (*project.Project, bool, erro
 		p, err := project.Decode(sel.Project)
 		return p, true, err
 	}
-	p, _, err := e.kept.Get(sel.Name)
+	p, err := e.kept.Get(sel.Name)
 	if err == nil {
 		return p, true, nil
 	}
