@@ -84,6 +84,8 @@ func (c *checking) service(svc types.ServiceConfig) {
 	c.scale(svc)
 	c.limits(svc)
 	c.mounts(svc)
+	c.hooks("post_start", svc.PostStart)
+	c.hooks("pre_stop", svc.PreStop)
 	c.addresses(svc)
 	if h := svc.HealthCheck; h != nil && len(h.Test) > 0 && !slices.Contains([]string{"CMD", "CMD-SHELL", "NONE"}, h.Test[0]) {
 		c.wrong(`a list starts with "CMD", "CMD-SHELL" or "NONE"; a text is run by a shell`, []string{"healthcheck", "test"},
@@ -328,6 +330,15 @@ func (c *checking) mounts(svc types.ServiceConfig) {
 	for i, v := range svc.Volumes {
 		take(v.Target, "volumes", i)
 		c.subpath(i, v)
+	}
+}
+
+// hooks checks that there is something to run.
+func (c *checking) hooks(key string, hooks []types.ServiceHook) {
+	for i, h := range hooks {
+		if len(h.Command) == 0 || h.Command[0] == "" {
+			c.wrong("a program with its arguments, or remove the hook", []string{key, fmt.Sprintf("[%d]", i), "command"}, "names no program")
+		}
 	}
 }
 
